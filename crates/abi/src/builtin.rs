@@ -1,0 +1,175 @@
+//! The table of runtime builtins: what compiled code calls in the runtime.
+//!
+//! One row a builtin: its name, signature, whether it may collect, and whether it may trap. The
+//! compiler makes a stub for each from this table; the runtime fills a [`BuiltinTable`] from it,
+//! and a mismatch of signatures does not compile there.
+//!
+//! # Convention
+//!
+//! Compiled code calls a builtin's *stub* in the `tail` convention with the vmctx first. The stub
+//! records the exit (see [`crate::vmctx::Activation`]) and calls the function in the table in the
+//! platform's C convention, with the same arguments. What that function returns:
+//!
+//! | `result` | `traps` | C function returns | stub returns |
+//! |---|---|---|---|
+//! | no | no | nothing | nothing |
+//! | yes | no | the value | the value |
+//! | no | yes | status `u64` | nothing |
+//! | yes | yes | [`BuiltinReturn`]: value and status | the value |
+//!
+//! A status other than [`STATUS_OK`] means that the reason has been recorded in the store; the stub
+//! then jumps to [`BuiltinTable::raise`] and never returns.
+
+use core::mem::offset_of;
+
+/// The status of a builtin or host function that completed.
+pub const STATUS_OK: u64 = 0;
+/// The status of a builtin or host function that failed; the store holds the reason.
+pub const STATUS_RAISE: u64 = 1;
+
+/// What a builtin with a result that may trap returns, in two registers.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct BuiltinReturn {
+    /// The result; meaningless when `status` is not [`STATUS_OK`].
+    pub value: u64,
+    /// [`STATUS_OK`] or [`STATUS_RAISE`].
+    pub status: u64,
+}
+
+/// The machine type of a builtin's argument or result.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MachineType {
+    /// 32 bits.
+    I32,
+    /// 64 bits, pointers among them.
+    I64,
+}
+
+/// What the compiler must know of a builtin.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltinSignature {
+    /// Its name, for symbols and disassembly.
+    pub name: &'static str,
+    /// The parameters after the vmctx.
+    pub params: &'static [MachineType],
+    /// The result, if any. Results are always returned as 64 bits by the C function when it may
+    /// trap, and narrowed by the stub.
+    pub result: Option<MachineType>,
+    /// Whether it may run the collector, so that a call is a safepoint.
+    pub collects: bool,
+    /// Whether it may fail.
+    pub traps: bool,
+}
+
+macro_rules! builtins {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident $name:ident ( $($param:ident : $pty:ident),* ) $(-> $result:ident)?
+            [collects: $collects:literal, traps: $traps:literal];
+    )*) => {
+        /// A runtime builtin.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u32)]
+        pub enum Builtin {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Builtin {
+            /// Every builtin, in the order of the table.
+            pub const ALL: &'static [Builtin] = &[$(Builtin::$variant),*];
+
+            /// The builtin's row.
+            pub const fn signature(self) -> BuiltinSignature {
+                match self {
+                    $(Builtin::$variant => BuiltinSignature {
+                        name: stringify!($name),
+                        params: &[$(MachineType::$pty),*],
+                        result: builtins!(@result $($result)?),
+                        collects: $collects,
+                        traps: $traps,
+                    },)*
+                }
+            }
+        }
+
+        /// Expands `$callback! { (variant name (params) result traps) ... }` for every builtin, so
+        /// that the runtime's table is made from the same rows.
+        #[macro_export]
+        macro_rules! for_each_builtin {
+            ($callback:ident) => {
+                $callback! {
+                    $( $variant $name ( $($param: $pty),* ) ($($result)?) $traps; )*
+                }
+            };
+        }
+    };
+    (@result) => { None };
+    (@result $ty:ident) => { Some(MachineType::$ty) };
+}
+
+builtins! {
+    /// Grows a memory by `delta` pages; returns the old size in pages, or -1.
+    MemoryGrow memory_grow(memory: I32, delta: I64) -> I64 [collects: false, traps: true];
+    /// Copies between memories.
+    MemoryCopy memory_copy(dst_memory: I32, dst: I64, src_memory: I32, src: I64, len: I64)
+        [collects: false, traps: true];
+    /// Fills a range of a memory with a byte.
+    MemoryFill memory_fill(memory: I32, dst: I64, value: I32, len: I64)
+        [collects: false, traps: true];
+    /// Copies from a data segment into a memory.
+    MemoryInit memory_init(memory: I32, data: I32, dst: I64, src: I32, len: I32)
+        [collects: false, traps: true];
+    /// Drops a data segment.
+    DataDrop data_drop(data: I32) [collects: false, traps: false];
+    /// Grows a table by `delta` elements of value `init` (zero-extended to 64 bits); returns the old
+    /// size, or -1.
+    TableGrow table_grow(table: I32, delta: I64, init: I64) -> I64 [collects: false, traps: true];
+    /// Fills a range of a table with `value` (zero-extended to 64 bits).
+    TableFill table_fill(table: I32, dst: I64, value: I64, len: I64)
+        [collects: false, traps: true];
+    /// Copies between tables.
+    TableCopy table_copy(dst_table: I32, dst: I64, src_table: I32, src: I64, len: I64)
+        [collects: false, traps: true];
+    /// Copies from an element segment into a table.
+    TableInit table_init(table: I32, elem: I32, dst: I64, src: I32, len: I32)
+        [collects: true, traps: true];
+    /// Drops an element segment.
+    ElemDrop elem_drop(elem: I32) [collects: false, traps: false];
+    /// Whether engine type `actual` is a declared subtype of `expected`; 0 or 1.
+    IsSubtype is_subtype(actual: I32, expected: I32) -> I32 [collects: false, traps: false];
+    /// The epoch's deadline has passed: the host decides. Returns the new deadline.
+    NewEpoch new_epoch() -> I64 [collects: true, traps: true];
+    /// Fuel is used up ([`crate::vmctx::VmStoreCtx::fuel`] is not negative): the host decides.
+    OutOfFuel out_of_fuel() [collects: true, traps: true];
+    /// Raises the trap with this code ([`crate::TrapCode::byte`]). Always fails.
+    Trap trap(code: I32) [collects: false, traps: true];
+}
+
+/// A function of the runtime, of a signature that its position in the table tells.
+pub type RawFunction = *const u8;
+
+/// The number of builtins.
+pub const BUILTIN_COUNT: usize = Builtin::ALL.len();
+
+/// What [`crate::vmctx::ContextHeader::builtins`] points to: one static of the runtime.
+#[derive(Debug)]
+#[repr(C)]
+pub struct BuiltinTable {
+    /// Leaves compiled code for the reason that the store holds. A stub jumps here (no arguments, no
+    /// particular stack alignment) after a builtin or host function returned [`STATUS_RAISE`].
+    pub raise: RawFunction,
+    /// The builtins, indexed by [`Builtin`].
+    pub functions: [RawFunction; BUILTIN_COUNT],
+}
+
+impl BuiltinTable {
+    /// The offset of [`BuiltinTable::raise`], in bytes.
+    pub const RAISE_OFFSET: u32 = offset_of!(BuiltinTable, raise) as u32;
+
+    /// The offset of a builtin's function, in bytes.
+    pub const fn offset(builtin: Builtin) -> u32 {
+        offset_of!(BuiltinTable, functions) as u32
+            + builtin as u32 * size_of::<RawFunction>() as u32
+    }
+}

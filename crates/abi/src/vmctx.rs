@@ -1,0 +1,391 @@
+//! The structs that compiled code reads and writes, and the layout of an instance's vmctx.
+//!
+//! Every offset that compiled code uses comes from `offset_of!` here; none is typed by hand.
+//!
+//! # Who is called with what
+//!
+//! A WebAssembly-callable function, compiled or host, takes its own *context* as first parameter in
+//! the `tail` convention, then the WebAssembly parameters; it returns the WebAssembly results. Both
+//! kinds of context begin with a [`ContextHeader`]:
+//!
+//! ```text
+//!   VmCtx (an instance)                        VmHostCtx (a host function, one per import)
+//!   +--------------------------------+         +---------------------------+
+//!   | VmCtxHeader                    |         | ContextHeader             |
+//!   |   ContextHeader                |         | call, caller, data        |
+//!   |   type_ids, epoch, instance    |         +---------------------------+
+//!   +--------------------------------+  <- size_of::<VmCtxHeader>()
+//!   | imported functions: VmFuncRef  |  x imported functions
+//!   | defined functions:  VmFuncRef  |  x escaping functions (those with a reference)
+//!   | imported tables:   *mut VmTable   |
+//!   | imported memories: *mut VmMemory  |
+//!   | imported globals:  *mut VmGlobal  |
+//!   | imported tags:     *const VmTag   |
+//!   | defined tables:    VmTable     |
+//!   | defined memories:  VmMemory    |
+//!   | defined tags:      VmTag       |
+//!   | defined globals:   VmGlobal    |  16-byte aligned
+//!   +--------------------------------+
+//! ```
+//!
+//! A host function that is imported gets a [`VmHostCtx`] of its own for each importing instance; that
+//! is how it knows its caller without every call passing it.
+
+use crate::builtin::BuiltinTable;
+use crate::index::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex};
+use crate::module::Module;
+use crate::types::TypeId;
+use core::mem::{offset_of, size_of};
+
+/// [`ContextHeader::magic`] of an instance.
+pub const VMCTX_MAGIC: u32 = u32::from_le_bytes(*b"srsi");
+/// [`ContextHeader::magic`] of a host function.
+pub const HOSTCTX_MAGIC: u32 = u32::from_le_bytes(*b"srsh");
+
+/// What every context begins with.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ContextHeader {
+    /// [`VMCTX_MAGIC`] or [`HOSTCTX_MAGIC`].
+    pub magic: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The store. Never changes.
+    pub store: *mut VmStoreCtx,
+    /// The runtime's builtins. Never changes.
+    pub builtins: *const BuiltinTable,
+}
+
+/// The fixed part of an instance's vmctx.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmCtxHeader {
+    /// The common part.
+    pub context: ContextHeader,
+    /// Engine-wide type ids, indexed by the module's [`crate::TypeIndex`]. Never changes.
+    pub type_ids: *const TypeId,
+    /// The engine's epoch counter (an `AtomicU64`). Never changes.
+    pub epoch: *const u64,
+    /// The runtime's own instance, opaque to compiled code.
+    pub instance: *mut u8,
+    /// Keeps what follows 16-byte aligned.
+    pub reserved: u64,
+}
+
+/// The context of a host function.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmHostCtx {
+    /// The common part.
+    pub context: ContextHeader,
+    /// The host's function: arguments are read from `values`, results written there from its start;
+    /// `values` has room for the larger of the two numbers. Returns [`crate::builtin::STATUS_OK`] or
+    /// [`crate::builtin::STATUS_RAISE`].
+    pub call: unsafe extern "C" fn(host: *mut VmHostCtx, values: *mut ValRaw) -> u64,
+    /// The instance that imported this function, or null when the host made it callable otherwise.
+    pub caller: *mut VmCtxHeader,
+    /// The host's data, opaque here.
+    pub data: *const u8,
+}
+
+/// A value between host and compiled code: a number in the low bytes, little-endian, or a reference
+/// (32-bit collected reference, or 64-bit [`VmFuncRef`] pointer), zero-extended.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C, align(16))]
+pub struct ValRaw(pub u128);
+
+/// The size of a [`ValRaw`], in bytes.
+pub const VAL_RAW_SIZE: u32 = size_of::<ValRaw>() as u32;
+
+/// What compiled code knows of its store.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmStoreCtx {
+    /// The lowest stack pointer that a prologue accepts.
+    pub stack_limit: usize,
+    /// The innermost activation, or null.
+    pub activation: *mut Activation,
+    /// Fuel used, counted up from a negative number; not negative means used up.
+    pub fuel: i64,
+    /// The epoch at which compiled code must call [`crate::Builtin::NewEpoch`].
+    pub epoch_deadline: u64,
+    /// The base of the store's collected heap. Never changes once the heap is reserved.
+    pub heap_base: *mut u8,
+}
+
+/// A stay in compiled code: from an entry stub until its return.
+///
+/// The host makes it on its own stack, links it ([`VmStoreCtx::activation`]) and passes it to the
+/// entry stub, which fills in `entry_fp`. Exit and builtin stubs fill in the exit.
+///
+/// ```text
+///   host frames            higher addresses
+///   entry stub's frame     <- entry_fp: [fp] = host's fp, [fp+8] = return address into the host
+///   wasm frames
+///   innermost wasm frame   <- exit_fp
+///   exit or builtin stub     (its return address is exit_pc)
+///   host frames            lower addresses
+/// ```
+#[derive(Debug)]
+#[repr(C)]
+pub struct Activation {
+    /// The activation below this one, or null.
+    pub previous: *mut Activation,
+    /// The frame pointer of the entry stub.
+    pub entry_fp: usize,
+    /// The frame pointer of the innermost WebAssembly frame when it last called out.
+    pub exit_fp: usize,
+    /// The return address in that frame.
+    pub exit_pc: usize,
+    /// The stack limit to restore when this activation ends.
+    pub previous_stack_limit: usize,
+}
+
+/// The signature of an entry stub, in the platform's C convention.
+///
+/// It calls `callee` with arguments from `values` and writes the results there from its start.
+/// Returns [`crate::builtin::STATUS_OK`], or [`crate::builtin::STATUS_RAISE`] when compiled code was
+/// left by a trap or an exception: then the reason is in the store.
+pub type EntryStub = unsafe extern "C" fn(
+    activation: *mut Activation,
+    callee: *const VmFuncRef,
+    values: *mut ValRaw,
+) -> u64;
+
+/// A function as compiled code and the host see it. References to functions are pointers to this.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct VmFuncRef {
+    /// The code in the `tail` convention.
+    pub code: *const u8,
+    /// The context to pass.
+    pub context: *mut ContextHeader,
+    /// The entry stub ([`EntryStub`]) for the function's type.
+    pub entry: *const u8,
+    /// The function's type.
+    pub type_id: TypeId,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A linear memory as compiled code sees it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct VmMemory {
+    /// The first byte. Never changes for a memory whose style is not
+    /// [`crate::module::MemoryStyle::Movable`].
+    pub base: *mut u8,
+    /// The accessible length, in bytes.
+    pub length: usize,
+}
+
+/// A table as compiled code sees it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct VmTable {
+    /// The first element: `*const VmFuncRef` (8 bytes) for function references, else a collected
+    /// reference (4 bytes).
+    pub base: *mut u8,
+    /// The number of elements.
+    pub length: u64,
+}
+
+/// A global's storage.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub struct VmGlobal(pub ValRaw);
+
+/// A tag's identity is its address.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct VmTag {
+    /// The tag's function type.
+    pub type_id: TypeId,
+}
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $name:ident = $ty:ty, $($field:tt).+;)*) => {
+        /// Offsets of fields in bytes, as compiled code uses them.
+        pub mod offset {
+            use super::*;
+            $($(#[$doc])* pub const $name: i32 = offset_of!($ty, $($field).+) as i32;)*
+        }
+    };
+}
+
+offsets! {
+    /// In any context: the store.
+    CONTEXT_STORE = ContextHeader, store;
+    /// In any context: the builtins.
+    CONTEXT_BUILTINS = ContextHeader, builtins;
+    /// In a vmctx: the type ids.
+    VMCTX_TYPE_IDS = VmCtxHeader, type_ids;
+    /// In a vmctx: the epoch counter's address.
+    VMCTX_EPOCH = VmCtxHeader, epoch;
+    /// In a host function's context: the host's function.
+    HOSTCTX_CALL = VmHostCtx, call;
+    /// In a store: the stack limit.
+    STORE_STACK_LIMIT = VmStoreCtx, stack_limit;
+    /// In a store: the innermost activation.
+    STORE_ACTIVATION = VmStoreCtx, activation;
+    /// In a store: the fuel counter.
+    STORE_FUEL = VmStoreCtx, fuel;
+    /// In a store: the epoch deadline.
+    STORE_EPOCH_DEADLINE = VmStoreCtx, epoch_deadline;
+    /// In a store: the heap's base.
+    STORE_HEAP_BASE = VmStoreCtx, heap_base;
+    /// In an activation: the entry stub's frame pointer.
+    ACTIVATION_ENTRY_FP = Activation, entry_fp;
+    /// In an activation: the exit's frame pointer.
+    ACTIVATION_EXIT_FP = Activation, exit_fp;
+    /// In an activation: the exit's program counter.
+    ACTIVATION_EXIT_PC = Activation, exit_pc;
+    /// In a function reference: the code.
+    FUNCREF_CODE = VmFuncRef, code;
+    /// In a function reference: the context.
+    FUNCREF_CONTEXT = VmFuncRef, context;
+    /// In a function reference: the type.
+    FUNCREF_TYPE_ID = VmFuncRef, type_id;
+    /// In a memory: the base.
+    MEMORY_BASE = VmMemory, base;
+    /// In a memory: the length.
+    MEMORY_LENGTH = VmMemory, length;
+    /// In a table: the base.
+    TABLE_BASE = VmTable, base;
+    /// In a table: the length.
+    TABLE_LENGTH = VmTable, length;
+}
+
+/// Where everything of one module's instances lies in their vmctx.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VmCtxLayout {
+    imported_funcs: u32,
+    funcrefs: u32,
+    imported_tables: u32,
+    imported_memories: u32,
+    imported_globals: u32,
+    imported_tags: u32,
+    tables: u32,
+    memories: u32,
+    tags: u32,
+    globals: u32,
+    size: u32,
+    num_imported_tables: u32,
+    num_imported_memories: u32,
+    num_imported_globals: u32,
+    num_imported_tags: u32,
+}
+
+const POINTER: u32 = size_of::<*mut u8>() as u32;
+
+impl VmCtxLayout {
+    /// Lays out a vmctx for `module`.
+    pub fn new(module: &Module) -> Self {
+        let mut at = size_of::<VmCtxHeader>() as u32;
+        let mut place = |count: usize, size: u32| {
+            let start = at;
+            at += count as u32 * size;
+            start
+        };
+        let imports = module.num_imports;
+        let imported_funcs = place(imports.funcs as usize, size_of::<VmFuncRef>() as u32);
+        let funcrefs = place(module.escaping_funcs.len(), size_of::<VmFuncRef>() as u32);
+        let imported_tables = place(imports.tables as usize, POINTER);
+        let imported_memories = place(imports.memories as usize, POINTER);
+        let imported_globals = place(imports.globals as usize, POINTER);
+        let imported_tags = place(imports.tags as usize, POINTER);
+        let tables = place(
+            module.tables.len() - imports.tables as usize,
+            size_of::<VmTable>() as u32,
+        );
+        let memories = place(
+            module.memories.len() - imports.memories as usize,
+            size_of::<VmMemory>() as u32,
+        );
+        let tags = place(
+            module.tags.len() - imports.tags as usize,
+            size_of::<VmTag>() as u32,
+        );
+        at = at.next_multiple_of(16);
+        let globals = at;
+        let size =
+            at + (module.globals.len() as u32 - imports.globals) * size_of::<VmGlobal>() as u32;
+        VmCtxLayout {
+            imported_funcs,
+            funcrefs,
+            imported_tables,
+            imported_memories,
+            imported_globals,
+            imported_tags,
+            tables,
+            memories,
+            tags,
+            globals,
+            size,
+            num_imported_tables: imports.tables,
+            num_imported_memories: imports.memories,
+            num_imported_globals: imports.globals,
+            num_imported_tags: imports.tags,
+        }
+    }
+
+    /// The size of the whole vmctx, in bytes.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The [`VmFuncRef`] of an imported function.
+    pub fn imported_func(&self, func: FuncIndex) -> u32 {
+        self.imported_funcs + func.as_u32() * size_of::<VmFuncRef>() as u32
+    }
+
+    /// The [`VmFuncRef`] at this position of [`Module::escaping_funcs`].
+    pub fn escaping_func(&self, position: u32) -> u32 {
+        self.funcrefs + position * size_of::<VmFuncRef>() as u32
+    }
+
+    /// The pointer to an imported [`VmTable`].
+    pub fn imported_table(&self, table: TableIndex) -> u32 {
+        debug_assert!(table.as_u32() < self.num_imported_tables);
+        self.imported_tables + table.as_u32() * POINTER
+    }
+
+    /// The [`VmTable`] of a table that the module defines.
+    pub fn defined_table(&self, table: TableIndex) -> u32 {
+        self.tables + (table.as_u32() - self.num_imported_tables) * size_of::<VmTable>() as u32
+    }
+
+    /// The pointer to an imported [`VmMemory`].
+    pub fn imported_memory(&self, memory: MemoryIndex) -> u32 {
+        debug_assert!(memory.as_u32() < self.num_imported_memories);
+        self.imported_memories + memory.as_u32() * POINTER
+    }
+
+    /// The [`VmMemory`] of a memory that the module defines.
+    pub fn defined_memory(&self, memory: MemoryIndex) -> u32 {
+        self.memories
+            + (memory.as_u32() - self.num_imported_memories) * size_of::<VmMemory>() as u32
+    }
+
+    /// The pointer to an imported [`VmGlobal`].
+    pub fn imported_global(&self, global: GlobalIndex) -> u32 {
+        debug_assert!(global.as_u32() < self.num_imported_globals);
+        self.imported_globals + global.as_u32() * POINTER
+    }
+
+    /// The [`VmGlobal`] of a global that the module defines.
+    pub fn defined_global(&self, global: GlobalIndex) -> u32 {
+        self.globals + (global.as_u32() - self.num_imported_globals) * size_of::<VmGlobal>() as u32
+    }
+
+    /// The pointer to an imported [`VmTag`].
+    pub fn imported_tag(&self, tag: TagIndex) -> u32 {
+        debug_assert!(tag.as_u32() < self.num_imported_tags);
+        self.imported_tags + tag.as_u32() * POINTER
+    }
+
+    /// The [`VmTag`] of a tag that the module defines.
+    pub fn defined_tag(&self, tag: TagIndex) -> u32 {
+        self.tags + (tag.as_u32() - self.num_imported_tags) * size_of::<VmTag>() as u32
+    }
+}

@@ -1,0 +1,3 @@
+//! The `sarsen` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tests of Sarsen as a whole: see the files in this folder.
