@@ -1,0 +1,1 @@
+//! Images in memory, and which code a program counter belongs to.

@@ -1,0 +1,1 @@
+//! Entering, walking and leaving compiled code.

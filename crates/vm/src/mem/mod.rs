@@ -1,0 +1,1 @@
+//! Linear memories, tables and recycled blocks.

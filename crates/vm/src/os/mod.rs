@@ -1,0 +1,8 @@
+//! The operating system: pages, signals, and the bounds of native stacks.
+//!
+//! The only folder with `cfg(target_os)`. It knows nothing of WebAssembly.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("Sarsen's runtime is written and tested for Linux only");
+
+pub(crate) mod pages;
