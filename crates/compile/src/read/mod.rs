@@ -2,9 +2,27 @@
 //!
 //! What comes out of [`read`] is valid as a whole, function bodies included: lowering a body never
 //! fails for the module's sake, and may look into the bodies of its callees.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `sections` | every section but code, into [`Module`] |
+//! | `types`, `const_expr`, `names` | parts of sections |
+//! | `bodies` | validating function bodies in parallel |
+//! | `data` | where data segments go, and which memories start from an image |
+//! | `features` | which proposals are accepted, and which were used |
 
-use sarsen_abi::{FuncIndex, Module};
-use wasmparser::FunctionBody;
+mod bodies;
+mod const_expr;
+mod data;
+mod features;
+mod names;
+mod sections;
+mod types;
+
+use crate::error::{CompileError, Result};
+use sarsen_abi::{Features, FuncIndex, Module};
+use sections::Sections;
+use wasmparser::{FunctionBody, Parser, ValidPayload, Validator};
 
 /// A valid module, taken apart.
 #[derive(Debug)]
@@ -46,5 +64,113 @@ impl<'a> Names<'a> {
     pub(crate) fn func(&self, func: FuncIndex) -> Option<&'a str> {
         let position = self.funcs.binary_search_by_key(&func, |&(f, _)| f).ok()?;
         Some(self.funcs[position].1)
+    }
+}
+
+/// Parses and validates a module.
+///
+/// # Errors
+///
+/// The module is malformed or invalid under `features`, or exceeds a limit of the implementation. Of
+/// several errors the one with the smallest offset is reported.
+pub(crate) fn read(wasm: &[u8], features: Features) -> Result<Translation<'_>> {
+    if Parser::is_component(wasm) {
+        return Err(CompileError::at(
+            4,
+            "this is a component, and only modules are supported",
+        ));
+    }
+    let mut sections = Sections::default();
+    let outcome = read_sections(wasm, features, &mut sections);
+    finish(sections, outcome, features)
+}
+
+fn read_sections<'a>(
+    wasm: &'a [u8],
+    features: Features,
+    sections: &mut Sections<'a>,
+) -> Result<()> {
+    let features = features::to_wasmparser(features);
+    let mut validator = Validator::new_with_features(features);
+    let mut parser = Parser::new(0);
+    parser.set_features(features);
+    for payload in parser.parse_all(wasm) {
+        let payload = payload?;
+        match validator.payload(&payload)? {
+            ValidPayload::Func(func, body) => sections.bodies.push((func, body)),
+            _ => sections.read(payload)?,
+        }
+    }
+    Ok(())
+}
+
+/// Validates the bodies, even those before the error when reading the sections failed: theirs may
+/// come first.
+fn finish(
+    sections: Sections<'_>,
+    outcome: Result<()>,
+    features: Features,
+) -> Result<Translation<'_>> {
+    let Sections {
+        mut module,
+        bodies: unchecked,
+        data,
+        mut escaping,
+        names,
+        custom,
+        code_section_offset,
+        mut used,
+        ..
+    } = sections;
+    let bodies = unchecked
+        .iter()
+        .map(|(_, body)| Body {
+            body: body.clone(),
+            size: bodies::body_size(body) as u32,
+        })
+        .collect();
+    let (module_name, names) = match names {
+        Some(section) => names::read(section, &module),
+        None => (None, Names::default()),
+    };
+    let bodies_outcome = bodies::validate(unchecked);
+    used = used.union(first_error(outcome, bodies_outcome).map_err(|e| name_function(e, &names))?);
+
+    escaping.retain(|&func| !module.is_imported_func(func));
+    escaping.sort_unstable();
+    escaping.dedup();
+    module.escaping_funcs = escaping;
+    module.name = module_name.map(str::to_owned);
+    module.features = features;
+    module.features_used = used.to_features(features);
+    let data = data::lay_out(&mut module, &data);
+    Ok(Translation {
+        module,
+        bodies,
+        data,
+        names,
+        custom,
+        code_section_offset,
+    })
+}
+
+fn first_error<T>(sections: Result<()>, bodies: Result<T>) -> Result<T> {
+    match (sections, bodies) {
+        (Ok(()), bodies) => bodies,
+        (Err(section), Err(body)) if body.offset() < section.offset() => Err(body),
+        (Err(section), _) => Err(section),
+    }
+}
+
+fn name_function(error: CompileError, names: &Names<'_>) -> CompileError {
+    match error.function().and_then(|func| names.func(func)) {
+        Some(name) => error.named(name),
+        None => error,
+    }
+}
+
+impl From<wasmparser::Error> for CompileError {
+    fn from(error: wasmparser::Error) -> Self {
+        CompileError::at(error.offset(), error.message())
     }
 }
