@@ -1,0 +1,66 @@
+//! [`Group`]: a recursion group that is registered.
+//!
+//! Immutable but for its count. Who counts: every [`super::ModuleTypes`] and
+//! [`super::RegisteredType`], and every registered group that names a type of this one.
+//!
+//! A group holds no pointer to another: those that it names are kept in the registry's own record of
+//! it, so that dropping a group's memory never drops another's, however long the chain.
+
+use sarsen_abi::TypeId;
+use sarsen_abi::canonical::{CanonicalGroup, CanonicalRef};
+use sarsen_abi::types::{CompositeType, FuncType};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+/// A recursion group with the ids of its types.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// What it is, for comparison.
+    pub(super) canonical: CanonicalGroup,
+    /// The hash of `canonical`.
+    pub(super) hash: u64,
+    /// The id of each type.
+    pub(super) ids: Box<[TypeId]>,
+    /// Each type that is a function type, with engine-wide references.
+    pub(super) funcs: Box<[Option<Arc<FuncType<TypeId>>>]>,
+    /// How many hold on to it. Goes up from zero only under the registry's lock.
+    pub(super) holders: AtomicUsize,
+    /// Whether it has been removed from the registry. Written under the registry's lock.
+    pub(super) removed: AtomicBool,
+}
+
+impl Group {
+    /// A group with one holder.
+    pub(super) fn new(canonical: CanonicalGroup, hash: u64, ids: Box<[TypeId]>) -> Group {
+        let resolve = |r| resolve(r, &ids);
+        let funcs = canonical
+            .types
+            .iter()
+            .map(|ty| match &ty.composite {
+                CompositeType::Func(func) => Some(Arc::new(func.map(resolve))),
+                _ => None,
+            })
+            .collect();
+        Group {
+            canonical,
+            hash,
+            ids,
+            funcs,
+            holders: AtomicUsize::new(1),
+            removed: AtomicBool::new(false),
+        }
+    }
+
+    /// The engine-wide id of the declared supertype of the type at `position`.
+    pub(super) fn supertype(&self, position: usize) -> Option<TypeId> {
+        let supertype = self.canonical.types[position].supertype?;
+        Some(resolve(supertype, &self.ids))
+    }
+}
+
+fn resolve(r: CanonicalRef, ids: &[TypeId]) -> TypeId {
+    match r {
+        CanonicalRef::InGroup(position) => ids[position as usize],
+        CanonicalRef::Outside(id) => id,
+    }
+}
