@@ -64,6 +64,9 @@ pub struct Module {
     /// For every *defined* memory, its initial contents where they are known before instantiation;
     /// the active data segments that they cover are marked [`DataMode::InImage`].
     pub memory_images: Vec<Option<MemoryImage>>,
+    /// Where the contents of the code section begin, in bytes from the beginning of the module: what
+    /// addresses in DWARF count from.
+    pub code_offset: u64,
     /// The features under which it was validated.
     pub features: Features,
     /// The proposals beyond WebAssembly 1.0 that it was seen to use; a subset of `features`.
