@@ -322,3 +322,6 @@ fn maximum_pages(ty: &MemoryType) -> u64 {
     let limit = ty.index_limit_pages();
     ty.maximum.unwrap_or(limit).min(limit)
 }
+
+#[cfg(test)]
+mod tests;

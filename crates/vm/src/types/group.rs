@@ -10,7 +10,7 @@ use sarsen_abi::TypeId;
 use sarsen_abi::canonical::{CanonicalGroup, CanonicalRef};
 use sarsen_abi::types::{CompositeType, FuncType};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A recursion group with the ids of its types.
 #[derive(Debug)]
@@ -49,6 +49,12 @@ impl Group {
             holders: AtomicUsize::new(1),
             removed: AtomicBool::new(false),
         }
+    }
+
+    /// Takes a holder away; true when it was the last one.
+    #[must_use]
+    pub(super) fn let_go(&self) -> bool {
+        self.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// The engine-wide id of the declared supertype of the type at `position`.

@@ -309,15 +309,8 @@ impl Registry {
         named.into()
     }
 
-    /// Lets go of `groups`, and removes those that nobody holds any more.
-    fn release(&self, groups: impl IntoIterator<Item = Arc<Group>>) {
-        let mut dead: Vec<Arc<Group>> = groups
-            .into_iter()
-            .filter(|group| group.holders.fetch_sub(1, Ordering::AcqRel) == 1)
-            .collect();
-        if dead.is_empty() {
-            return;
-        }
+    /// Removes the groups of `dead` that nobody holds any more, and those that only they held.
+    fn remove_unheld(&self, mut dead: Vec<Arc<Group>>) {
         let mut state = self.lock();
         while let Some(group) = dead.pop() {
             let revived = group.holders.load(Ordering::Acquire) != 0;
@@ -325,7 +318,7 @@ impl Registry {
                 continue;
             }
             for named in self.remove(&mut state, &group) {
-                if named.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
+                if named.let_go() {
                     dead.push(named);
                 }
             }
@@ -401,7 +394,11 @@ impl ModuleTypes {
 
 impl Drop for ModuleTypes {
     fn drop(&mut self) {
-        self.registry.release(std::mem::take(&mut self.groups));
+        self.groups.retain(|group| group.let_go());
+        if !self.groups.is_empty() {
+            self.registry
+                .remove_unheld(std::mem::take(&mut self.groups));
+        }
     }
 }
 
@@ -442,7 +439,9 @@ impl Clone for RegisteredType {
 
 impl Drop for RegisteredType {
     fn drop(&mut self) {
-        self.registry.release([self.group.clone()]);
+        if self.group.let_go() {
+            self.registry.remove_unheld(vec![self.group.clone()]);
+        }
     }
 }
 
@@ -468,3 +467,6 @@ impl fmt::Debug for RegisteredType {
         debug.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

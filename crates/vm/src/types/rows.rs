@@ -180,7 +180,8 @@ impl Rows {
 
     /// Whether `expected` is `actual` or one of its ancestors.
     pub(super) fn is_subtype(&self, actual: TypeId, expected: TypeId) -> bool {
-        actual == expected || self.ancestor(actual, self.depth(expected)) == expected.0
+        let ancestor = self.ancestor(actual, self.depth(expected));
+        actual == expected || (ancestor == expected.0 && ancestor != 0)
     }
 
     /// The group of a type and its position there.
