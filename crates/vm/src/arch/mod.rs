@@ -1,6 +1,12 @@
-//! The machine: assembly that leaves compiled code.
+//! The machine: assembly that leaves compiled code, and what a signal interrupted.
 //!
-//! The only folder with `cfg(target_arch)`.
+//! The only folder with `cfg(target_arch)`. It knows nothing of what it is used for: the addresses it
+//! jumps to and the functions it calls are given by `os` and `exec`.
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("Sarsen's runtime is written and tested for x86-64 only");

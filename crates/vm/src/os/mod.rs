@@ -6,3 +6,5 @@
 compile_error!("Sarsen's runtime is written and tested for Linux only");
 
 pub(crate) mod pages;
+pub(crate) mod signals;
+pub(crate) mod stack_bounds;

@@ -1,0 +1,194 @@
+//! x86-64, System V.
+//!
+//! Two routines leave compiled code: [`leaving_routines`] defines them. Both run on top of the frames
+//! that they abandon, call a Rust function which decides where execution goes on, and go there:
+//!
+//! ```text
+//!            raise                                  landing after a fault
+//!   | wasm frames ...     |                   | wasm frames ...     |
+//!   | innermost           | <- exit_fp        | interrupted         | <- fp
+//!   | stub (may be gone)  | <- rsp            |                     | <- interrupted rsp
+//!   +---------------------+                   | red zone, 128 bytes |
+//!   | alignment           |                   +---------------------+
+//!   | Resume: pc, sp, fp  | <- rdi: out       | Resume: pc, sp, fp  | <- out
+//!   | return address      |                   | return address      |
+//!   | land_raise(out)     |                   | land_fault(out, ..) |
+//! ```
+//!
+//! Afterwards rsp, rbp and rip are those of [`Resume`]. All other registers are undefined: what lies
+//! there (the exceptional edge of a `try_call`) assumes nothing of them.
+
+use std::arch::x86_64::__cpuid_count;
+
+/// Where execution goes on after compiled code has been left.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Resume {
+    pub(crate) pc: usize,
+    pub(crate) sp: usize,
+    pub(crate) fp: usize,
+}
+
+/// Defines the two routines that leave compiled code:
+///
+/// - `$raise`, which a stub jumps to after a builtin or a host function failed. It needs nothing but
+///   a stack pointer, and calls `$land_raise: unsafe extern "C" fn(out: *mut Resume)`.
+/// - `$landing`, an [`crate::os::signals::Landing`], which calls
+///   `$land_fault: unsafe extern "C" fn(pc, fp, kind, address: usize, out: *mut Resume)`.
+macro_rules! leaving_routines {
+    ($raise:ident => $land_raise:path; $landing:ident => $land_fault:path;) => {
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $raise() -> ! {
+            ::core::arch::naked_asm!(
+                "and rsp, -16",
+                "sub rsp, 32",
+                "mov rdi, rsp",
+                "call {land}",
+                "mov rcx, [rsp + {pc}]",
+                "mov rbp, [rsp + {fp}]",
+                "mov rsp, [rsp + {sp}]",
+                "jmp rcx",
+                land = sym $land_raise,
+                pc = const ::core::mem::offset_of!($crate::arch::Resume, pc),
+                sp = const ::core::mem::offset_of!($crate::arch::Resume, sp),
+                fp = const ::core::mem::offset_of!($crate::arch::Resume, fp),
+            )
+        }
+
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $landing() -> ! {
+            ::core::arch::naked_asm!(
+                "sub rsp, 32",
+                "mov r8, rsp",
+                "call {land}",
+                "mov rcx, [rsp + {pc}]",
+                "mov rbp, [rsp + {fp}]",
+                "mov rsp, [rsp + {sp}]",
+                "jmp rcx",
+                land = sym $land_fault,
+                pc = const ::core::mem::offset_of!($crate::arch::Resume, pc),
+                sp = const ::core::mem::offset_of!($crate::arch::Resume, sp),
+                fp = const ::core::mem::offset_of!($crate::arch::Resume, fp),
+            )
+        }
+    };
+}
+pub(crate) use leaving_routines;
+
+/// The stack pointer, a little below that of the caller.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let sp;
+    // SAFETY: only reads a register.
+    unsafe {
+        std::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags));
+    }
+    sp
+}
+
+/// The registers that matter of what a signal interrupted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registers {
+    pub(crate) pc: usize,
+    pub(crate) sp: usize,
+    pub(crate) fp: usize,
+}
+
+impl Registers {
+    /// The registers in a signal handler's third argument.
+    pub(crate) fn of(context: &libc::ucontext_t) -> Registers {
+        let registers = &context.uc_mcontext.gregs;
+        Registers {
+            pc: registers[libc::REG_RIP as usize] as usize,
+            sp: registers[libc::REG_RSP as usize] as usize,
+            fp: registers[libc::REG_RBP as usize] as usize,
+        }
+    }
+}
+
+/// The highest address at or below which everything on the stack with this stack pointer is free,
+/// aligned to 16 bytes.
+pub(crate) fn below_red_zone(sp: usize) -> usize {
+    sp.wrapping_sub(128) & !15
+}
+
+/// Whether the processor's protection keys are enabled (`OSPKE`). Then signal delivery resets their
+/// rights register.
+pub(crate) fn has_protection_keys() -> bool {
+    let leaves = __cpuid_count(0, 0).eax;
+    leaves >= 7 && __cpuid_count(7, 0).ecx & (1 << 4) != 0
+}
+
+/// A call of a landing routine out of a signal handler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LandingCall {
+    /// The routine.
+    pub(crate) landing: unsafe extern "C" fn() -> !,
+    /// Its stack pointer, aligned to 16 bytes.
+    pub(crate) sp: usize,
+    /// Its frame pointer.
+    pub(crate) fp: usize,
+    /// Its arguments.
+    pub(crate) arguments: [usize; 4],
+}
+
+impl LandingCall {
+    /// Leaves the handler and goes to the landing routine, with the interrupted floating point control
+    /// words.
+    ///
+    /// # Safety
+    ///
+    /// Called in a signal handler whose third argument is `context`, and of which nothing needs to be
+    /// dropped; the stack below `self.sp` must be free for the landing routine.
+    pub(crate) unsafe fn jump_from_handler(&self, context: &libc::ucontext_t) -> ! {
+        let floating_point = context.uc_mcontext.fpregs;
+        let [pc, fp, kind, address] = self.arguments;
+        // The kernel leaves the pointer null only for a thread that never used floating point.
+        // SAFETY: the kernel's signal frame is valid inside the handler. What follows reads only
+        // registers.
+        unsafe {
+            if let Some(floating_point) = floating_point.as_ref() {
+                std::arch::asm!(
+                    "ldmxcsr [{mxcsr}]",
+                    "fldcw [{control}]",
+                    mxcsr = in(reg) &floating_point.mxcsr,
+                    control = in(reg) &floating_point.cwd,
+                    options(readonly, nostack, preserves_flags),
+                );
+            }
+            std::arch::asm!(
+                "mov rsp, r9",
+                "mov rbp, r10",
+                "jmp r11",
+                in("r9") self.sp,
+                in("r10") self.fp,
+                in("r11") self.landing,
+                in("rdi") pc,
+                in("rsi") fp,
+                in("rdx") kind,
+                in("rcx") address,
+                options(noreturn),
+            )
+        }
+    }
+
+    /// Makes the handler's return go to the landing routine.
+    ///
+    /// # Safety
+    ///
+    /// As [`LandingCall::jump_from_handler`], and the handler must then return.
+    pub(crate) unsafe fn set_as_return_of_handler(&self, context: &mut libc::ucontext_t) {
+        let registers = &mut context.uc_mcontext.gregs;
+        let mut set = |register: libc::c_int, value: usize| {
+            registers[register as usize] = value as libc::greg_t;
+        };
+        let [pc, fp, kind, address] = self.arguments;
+        set(libc::REG_RIP, self.landing as usize);
+        set(libc::REG_RSP, self.sp);
+        set(libc::REG_RBP, self.fp);
+        set(libc::REG_RDI, pc);
+        set(libc::REG_RSI, fp);
+        set(libc::REG_RDX, kind);
+        set(libc::REG_RCX, address);
+    }
+}
