@@ -12,6 +12,7 @@
 
 pub mod builtin;
 pub mod canonical;
+pub mod check;
 pub mod const_expr;
 pub mod features;
 pub mod image;

@@ -9,6 +9,7 @@
 //!   .sarsen.header      who made it and for what machine; checksums of the sections below
 //!   .sarsen.module      what the module declares (postcard)
 //!   .sarsen.funcs       ranges of text: which function or stub is where
+//!   .sarsen.stubs       function type -> entry and exit stub
 //!   .sarsen.traps       text offset -> trap code
 //!   .sarsen.points      text offset -> WebAssembly offset, in which inlined function
 //!   .sarsen.contexts    the inlined functions
@@ -26,13 +27,33 @@
 //! not malice. Still, no decoder here indexes by an unchecked value, so a damaged image that happens to
 //! pass is an error or a wrong answer, and never a panic.
 //!
-//! [`ImageLayout::parse`] is how reading begins; `sarsen-compile`'s `image` folder is what writes.
+//! [`ImageLayout::parse`] is how reading begins; `sarsen-compile`'s `image` folder, which is what writes,
+//! uses [`ImageEncoder`].
 
+mod blocks;
+mod container;
+mod encode;
 mod error;
+mod funcs;
+mod handlers;
+mod header;
+mod names;
+mod points;
+#[cfg(test)]
+mod random;
+mod section;
+mod stack_maps;
+mod stubs;
+mod traps;
+mod varint;
 mod view;
 
+pub use encode::{ImageContents, ImageEncoder};
 pub use error::ImageError;
-pub use view::{
-    CodeKind, Frames, FuncEntry, ImageLayout, ImageView, Landing, SourceFrame, StackMap,
-    StubOffsets,
-};
+pub use funcs::{CodeKind, FuncEntry};
+pub use handlers::Landing;
+pub use header::{FORMAT_VERSION, Header, Host, TargetDescription};
+pub use points::{ContextRow, NO_INSTRUCTION, Point};
+pub use stack_maps::StackMap;
+pub use stubs::StubOffsets;
+pub use view::{Frames, ImageLayout, ImageView, SourceFrame};

@@ -101,7 +101,7 @@ impl EngineCode {
 
     /// The image's tables.
     pub fn image(&self) -> ImageView<'_> {
-        self.layout.view(&[])
+        self.layout.view(&[]).expect("checked when it was loaded")
     }
 
     /// The machine code in memory, as addresses.

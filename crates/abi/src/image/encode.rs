@@ -1,0 +1,211 @@
+//! Writing an image: tables grow in the order of text, then everything is laid out in one file.
+
+use super::container::{NewSection, NewSymbol, SectionKind, write_elf};
+use super::funcs::{CodeKind, FuncEntry, FuncsEncoder};
+use super::handlers::{HandlersEncoder, Landing};
+use super::header::{Checksum, Header, TargetDescription};
+use super::names::NamesEncoder;
+use super::points::{ContextRow, ContextsEncoder, Point, PointsEncoder};
+use super::section::{CUSTOM_PREFIX, Section};
+use super::stack_maps::StackMapsEncoder;
+use super::stubs::{StubOffsets, encode_stubs};
+use super::traps::TrapsEncoder;
+use crate::index::{FuncIndex, TypeIndex};
+use crate::module::Module;
+use crate::settings::Settings;
+use crate::trap::TrapCode;
+
+/// An image's tables as they grow. Offsets are text offsets and ascend within each table.
+#[derive(Debug)]
+pub struct ImageEncoder {
+    funcs: FuncsEncoder,
+    stubs: Vec<(TypeIndex, StubOffsets)>,
+    traps: TrapsEncoder,
+    points: PointsEncoder,
+    contexts: ContextsEncoder,
+    stack_maps: StackMapsEncoder,
+    handlers: HandlersEncoder,
+}
+
+/// What an image consists of beside its tables.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageContents<'a> {
+    /// What the module declares.
+    pub module: &'a Module,
+    /// What it was compiled for.
+    pub target: &'a TargetDescription,
+    /// The settings that it was compiled under.
+    pub settings: &'a Settings,
+    /// The machine code.
+    pub text: &'a [u8],
+    /// Memory images and data segments.
+    pub data: &'a [u8],
+    /// The names of functions, imported ones too, in the order of the functions.
+    pub names: &'a [(FuncIndex, &'a str)],
+    /// Custom sections to keep, with their names, which begin with a dot.
+    pub custom: &'a [(&'a str, &'a [u8])],
+}
+
+impl ImageEncoder {
+    /// An image without code, of a module with so many imported functions.
+    pub fn new(imported_funcs: u32) -> Self {
+        ImageEncoder {
+            funcs: FuncsEncoder::new(imported_funcs),
+            stubs: Vec::new(),
+            traps: TrapsEncoder::new(),
+            points: PointsEncoder::new(),
+            contexts: ContextsEncoder::default(),
+            stack_maps: StackMapsEncoder::new(),
+            handlers: HandlersEncoder::new(),
+        }
+    }
+
+    /// Adds a piece of code.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless pieces come in the order of text, which is that of their kinds, and every
+    /// function that the module defines is there.
+    pub fn add_func(&mut self, entry: FuncEntry) {
+        self.funcs.push(entry);
+    }
+
+    /// Says where the stubs of a function type are. Types ascend.
+    pub fn add_stubs(&mut self, ty: TypeIndex, stubs: StubOffsets) {
+        self.stubs.push((ty, stubs));
+    }
+
+    /// Adds an instruction that may trap.
+    pub fn add_trap(&mut self, offset: u32, code: TrapCode) {
+        self.traps.push(offset, code);
+    }
+
+    /// Adds an inline context, and gives its number.
+    ///
+    /// # Panics
+    ///
+    /// Panics when its parent is neither 0 nor the number of one that was added before.
+    pub fn add_context(&mut self, row: ContextRow) -> u32 {
+        self.contexts.push(row)
+    }
+
+    /// Adds a source point. It covers the code up to the next one, within the same piece of code.
+    pub fn add_point(&mut self, offset: u32, point: Point) {
+        self.points.push(offset, point);
+    }
+
+    /// Adds the stack map of a call, by its return address. `references` ascend.
+    pub fn add_stack_map(&mut self, return_offset: u32, frame_size: u32, references: &[u32]) {
+        self.stack_maps.add(return_offset, frame_size, references);
+    }
+
+    /// Adds a handler for a call, by its return address.
+    pub fn add_handler(&mut self, return_offset: u32, landing: Landing) {
+        self.handlers.push(return_offset, landing);
+    }
+
+    /// The image's bytes.
+    pub fn finish(self, contents: &ImageContents<'_>) -> Vec<u8> {
+        assert!(contents.text.len() < 1 << 31, "text is limited to 2 GiB");
+        let module = postcard::to_stdvec(contents.module).expect("writing to memory does not fail");
+        let (symbols, strings, names) = names_and_symbols(contents, self.funcs.entries());
+        let tables = [
+            (Section::Module, module),
+            (Section::Funcs, self.funcs.finish()),
+            (Section::Stubs, encode_stubs(&self.stubs)),
+            (Section::Traps, self.traps.finish()),
+            (Section::Points, self.points.finish()),
+            (Section::Contexts, self.contexts.finish()),
+            (Section::StackMaps, self.stack_maps.finish()),
+            (Section::Handlers, self.handlers.finish()),
+            (Section::Names, names),
+        ];
+        let custom: Vec<(String, &[u8])> = contents
+            .custom
+            .iter()
+            .map(|(name, bytes)| (format!("{CUSTOM_PREFIX}{name}"), *bytes))
+            .collect();
+
+        let tables = tables.iter().map(|(section, bytes)| NewSection {
+            name: section.name(),
+            kind: SectionKind::Table,
+            bytes,
+        });
+        let mapped = [
+            (Section::Text, SectionKind::Text, contents.text),
+            (Section::Data, SectionKind::Data, contents.data),
+        ];
+        let mapped = mapped.map(|(section, kind, bytes)| NewSection {
+            name: section.name(),
+            kind,
+            bytes,
+        });
+        let custom = custom.iter().map(|(name, bytes)| NewSection {
+            name,
+            kind: SectionKind::Table,
+            bytes,
+        });
+        let mut sections: Vec<_> = tables.chain(mapped).chain(custom).collect();
+        let header = header(contents, &sections, &strings).encode();
+        sections.insert(
+            0,
+            NewSection {
+                name: Section::Header.name(),
+                kind: SectionKind::Table,
+                bytes: &header,
+            },
+        );
+        write_elf(contents.target.arch(), &sections, &symbols, &strings)
+    }
+}
+
+fn header(contents: &ImageContents<'_>, sections: &[NewSection<'_>], strings: &[u8]) -> Header {
+    let checksum = |name: &str, bytes: &[u8]| Checksum {
+        section: name.to_owned(),
+        crc32: crc32fast::hash(bytes),
+    };
+    let mut checksums: Vec<_> = sections.iter().map(|s| checksum(s.name, s.bytes)).collect();
+    checksums.push(checksum(Section::Strings.name(), strings));
+    Header {
+        target: contents.target.clone(),
+        settings: contents.settings.clone(),
+        features_used: contents.module.features_used,
+        checksums,
+    }
+}
+
+/// The symbols, the string table, and the table of names.
+fn names_and_symbols(
+    contents: &ImageContents<'_>,
+    funcs: &[FuncEntry],
+) -> (Vec<NewSymbol>, Vec<u8>, Vec<u8>) {
+    let mut encoder = NamesEncoder::new();
+    let mut names = contents.names.iter().copied().peekable();
+    while let Some((func, name)) = names.next_if(|n| contents.module.is_imported_func(n.0)) {
+        encoder.add_func(func, "", name);
+    }
+    let mut symbol = |entry: &FuncEntry| match entry.kind {
+        CodeKind::Wasm(func) => {
+            let func = contents.module.func_index(func);
+            let number = func.as_u32();
+            match names.next_if(|n| n.0 == func) {
+                Some((_, name)) => encoder.add_func(func, &format!("wasm[{number}]::"), name),
+                None => encoder.add_symbol(&format!("wasm[{number}]")),
+            }
+        }
+        CodeKind::Entry(ty) => encoder.add_symbol(&format!("entry[{}]", ty.as_u32())),
+        CodeKind::Exit(ty) => encoder.add_symbol(&format!("exit[{}]", ty.as_u32())),
+        CodeKind::Builtin(builtin) => {
+            encoder.add_symbol(&format!("builtin::{}", builtin.signature().name))
+        }
+    };
+    let symbols = funcs
+        .iter()
+        .map(|entry| NewSymbol {
+            name: symbol(entry),
+            range: entry.start..entry.end,
+        })
+        .collect();
+    let (strings, rows) = encoder.finish();
+    (symbols, strings, rows)
+}
