@@ -1,1 +1,61 @@
 //! Stores and instances.
+//!
+//! # What is where
+//!
+//! | file | owns |
+//! |---|---|
+//! | `engine` | what all stores of an engine share: types, recycled storage, epoch, stubs |
+//! | `module` | a module ready to be instantiated, shared by all stores |
+//! | `store` | the untyped store: what lives and dies together |
+//! | `host_objects` | memories, tables, globals and tags that the host makes; growing them |
+//! | `instance` | an instance: its vmctx, and finding things in it |
+//! | `instantiate` | making one |
+//! | `imports` | checking what is imported |
+//! | `segments` | element and data segments |
+//! | `bulk` | `memory.*` and `table.*` instructions, for `exec`'s builtins |
+//! | `const_expr` | initial values and offsets |
+//! | `host_func` | host functions as compiled code calls them |
+//! | `extern_heap` | the boxes behind `externref`s |
+//! | `upcalls`, `reason`, `config` | what passes between a store and its embedder |
+//!
+//! This folder does not know how compiled code is entered or left: `exec` does.
+//!
+//! # References and pointers
+//!
+//! Everything in a store is reached from outside by a [`StoreId`] and a pointer; within, instances
+//! point to each other's parts. Pointers are turned into references only while neither compiled code
+//! nor the host runs, and never two mutable ones to the same thing: functions here take `&mut Store`,
+//! or `&Instance` of a store that compiled code has just called out of, as the witness for that.
+//! What changes inside an instance after it is made is in cells.
+
+mod bulk;
+mod config;
+mod const_expr;
+mod engine;
+mod extern_heap;
+mod extern_type;
+mod host_func;
+mod host_objects;
+mod imports;
+mod instance;
+mod instantiate;
+mod module;
+mod reason;
+mod segments;
+mod stable;
+mod store;
+mod upcalls;
+
+pub use config::{BacktraceLimits, StoreConfig};
+pub use engine::{Engine, Stubs};
+pub use extern_heap::HeapError;
+pub use extern_type::ExternType;
+pub use host_func::{HostCall, HostFunc, MissingStubs};
+pub use host_objects::CreateError;
+pub use imports::{Import, ImportMismatch};
+pub use instance::{Extern, Instance};
+pub use instantiate::{InstantiateError, Instantiated};
+pub use module::CompiledModule;
+pub use reason::{HostError, Reason};
+pub use store::{OwnedStore, Store, StoreId, TooMany};
+pub use upcalls::{ResourceCounts, Upcalls};

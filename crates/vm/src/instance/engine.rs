@@ -1,0 +1,156 @@
+//! [`Engine`]: what all stores and modules of one engine share at run time.
+//!
+//! The registry of types, recycled storage, the epoch, and the *stub map*: for a function type, an
+//! image that has its entry and exit stubs, so that host functions of that type can be called
+//! without compiling anything. The map keeps no image alive.
+
+use super::extern_heap::HeapPool;
+use super::module::CompiledModule;
+use crate::mem::{BlockPool, SlotPool};
+use crate::types::Registry;
+use hashbrown::HashMap;
+use sarsen_abi::builtin::BuiltinTable;
+use sarsen_abi::{Settings, TypeId, TypeIndex};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+/// What all stores and modules of one engine share. See the module's page.
+pub struct Engine {
+    settings: Settings,
+    types: Arc<Registry>,
+    slots: Arc<SlotPool>,
+    blocks: Arc<BlockPool>,
+    pub(super) heaps: Arc<HeapPool>,
+    builtins: Builtins,
+    epoch: AtomicU64,
+    stubs: RwLock<HashMap<TypeId, StubSource>>,
+}
+
+/// The runtime's builtins.
+struct Builtins(&'static BuiltinTable);
+
+// SAFETY: the table is immutable; its pointers are to code.
+unsafe impl Send for Builtins {}
+// SAFETY: as above.
+unsafe impl Sync for Builtins {}
+
+/// Where a function type's stubs are.
+struct StubSource {
+    module: Weak<CompiledModule>,
+    ty: TypeIndex,
+}
+
+/// The stubs of a function type, and what keeps them alive.
+#[derive(Clone, Debug)]
+pub struct Stubs {
+    /// Whose code they are.
+    pub module: Arc<CompiledModule>,
+    /// The entry stub ([`sarsen_abi::vmctx::EntryStub`]).
+    pub entry: *const u8,
+    /// The exit stub: the `code` of a host function.
+    pub exit: *const u8,
+}
+
+impl Engine {
+    /// Creates an engine's shared state. `builtins` is the runtime's table, which `exec` has.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no address space left.
+    pub fn new(
+        settings: Settings,
+        builtins: &'static BuiltinTable,
+    ) -> std::io::Result<Arc<Engine>> {
+        Ok(Arc::new(Engine {
+            types: Arc::new(Registry::new()?),
+            slots: Arc::new(SlotPool::new(settings.clone())),
+            blocks: Arc::new(BlockPool::default()),
+            heaps: Arc::default(),
+            settings,
+            builtins: Builtins(builtins),
+            epoch: AtomicU64::new(0),
+            stubs: RwLock::default(),
+        }))
+    }
+
+    /// The settings that all of its code was compiled under.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The registry of types.
+    pub fn types(&self) -> &Arc<Registry> {
+        &self.types
+    }
+
+    /// Address space for linear memories.
+    pub fn slots(&self) -> &Arc<SlotPool> {
+        &self.slots
+    }
+
+    /// Blocks for vmctx.
+    pub(super) fn blocks(&self) -> &Arc<BlockPool> {
+        &self.blocks
+    }
+
+    /// What every context points to.
+    pub(super) fn builtins(&self) -> &'static BuiltinTable {
+        self.builtins.0
+    }
+
+    /// The epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Advances the epoch by one. Async-signal-safe.
+    pub fn increment_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where compiled code reads the epoch. Valid as long as the engine.
+    pub(super) fn epoch_ptr(&self) -> *const u64 {
+        self.epoch.as_ptr()
+    }
+
+    /// The stubs of a function type, if an image that has them is alive.
+    pub fn stubs(&self, ty: TypeId) -> Option<Stubs> {
+        let map = self.stubs.read().unwrap_or_else(PoisonError::into_inner);
+        let source = map.get(&ty)?;
+        let module = source.module.upgrade()?;
+        CompiledModule::stubs(&module, source.ty)
+    }
+
+    /// Makes the stubs of a module known.
+    pub(super) fn add_stubs(&self, module: &Arc<CompiledModule>) {
+        let mut map = self.stubs.write().unwrap_or_else(PoisonError::into_inner);
+        for (ty, id) in module.func_types() {
+            let known = map.get(&id).is_some_and(|s| s.module.strong_count() > 0);
+            if !known {
+                let module = Arc::downgrade(module);
+                map.insert(id, StubSource { module, ty });
+            }
+        }
+    }
+
+    /// Forgets the stubs of a module that is being dropped.
+    pub(super) fn remove_stubs(&self, module: &CompiledModule) {
+        let mut map = self.stubs.write().unwrap_or_else(PoisonError::into_inner);
+        for (_, id) in module.func_types() {
+            let of_module = |s: &StubSource| std::ptr::eq(s.module.as_ptr(), module);
+            if map.get(&id).is_some_and(of_module) {
+                map.remove(&id);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("settings", &self.settings)
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,38 @@
+//! Why compiled code is being left: what a failing builtin or host function puts into its store
+//! before it returns [`sarsen_abi::builtin::STATUS_RAISE`].
+//!
+//! `exec` takes it out again when the stay in compiled code has ended.
+
+use sarsen_abi::TrapCode;
+use std::any::Any;
+use std::fmt;
+
+/// An error of the embedder's, opaque here: the API crate puts its own type in and takes it out
+/// again unchanged.
+pub type HostError = Box<dyn Any + Send>;
+
+/// Why compiled code was left before it returned.
+pub enum Reason {
+    /// The guest did something wrong.
+    Trap(TrapCode),
+    /// A host function or an upcall returned an error.
+    Error(HostError),
+    /// A host function or an upcall panicked; the payload of the panic.
+    Panic(Box<dyn Any + Send>),
+}
+
+impl From<TrapCode> for Reason {
+    fn from(code: TrapCode) -> Self {
+        Reason::Trap(code)
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Trap(code) => f.debug_tuple("Trap").field(code).finish(),
+            Reason::Error(_) => f.write_str("Error(..)"),
+            Reason::Panic(_) => f.write_str("Panic(..)"),
+        }
+    }
+}
