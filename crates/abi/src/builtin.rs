@@ -66,7 +66,7 @@ macro_rules! builtins {
     ($(
         $(#[$doc:meta])*
         $variant:ident $name:ident ( $($param:ident : $pty:ident),* ) $(-> $result:ident)?
-            [collects: $collects:literal, traps: $traps:literal];
+            [collects: $collects:literal, traps: $traps:tt];
     )*) => {
         /// A runtime builtin.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
