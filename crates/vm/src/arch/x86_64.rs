@@ -1,6 +1,6 @@
 //! x86-64, System V.
 //!
-//! Two routines leave compiled code: [`leaving_routines`] defines them. Both run on top of the frames
+//! Two routines leave compiled code; [`raise_routine`] and [`landing_routine`] define them. Both run on top of the frames
 //! that they abandon, call a Rust function which decides where execution goes on, and go there:
 //!
 //! ```text
@@ -29,43 +29,20 @@ pub(crate) struct Resume {
     pub(crate) fp: usize,
 }
 
-/// Defines the two routines that leave compiled code:
-///
-/// - `$raise`, which a stub jumps to after a builtin or a host function failed. It needs nothing but
-///   a stack pointer, and calls `$land_raise: unsafe extern "C" fn(out: *mut Resume)`.
-/// - `$landing`, an [`crate::os::signals::Landing`], which calls
-///   `$land_fault: unsafe extern "C" fn(pc, fp, kind, address: usize, out: *mut Resume)`.
-macro_rules! leaving_routines {
-    ($raise:ident => $land_raise:path; $landing:ident => $land_fault:path;) => {
+/// Calls a Rust function that writes a [`Resume`] to the stack pointer, and goes there. Begins with an
+/// instruction that gives the function's argument.
+macro_rules! leave_by {
+    ($name:ident, $land:path, $($first:literal),*) => {
         #[unsafe(naked)]
-        pub(crate) unsafe extern "C" fn $raise() -> ! {
+        pub(crate) unsafe extern "C" fn $name() -> ! {
             ::core::arch::naked_asm!(
-                "and rsp, -16",
-                "sub rsp, 32",
-                "mov rdi, rsp",
+                $($first,)*
                 "call {land}",
                 "mov rcx, [rsp + {pc}]",
                 "mov rbp, [rsp + {fp}]",
                 "mov rsp, [rsp + {sp}]",
                 "jmp rcx",
-                land = sym $land_raise,
-                pc = const ::core::mem::offset_of!($crate::arch::Resume, pc),
-                sp = const ::core::mem::offset_of!($crate::arch::Resume, sp),
-                fp = const ::core::mem::offset_of!($crate::arch::Resume, fp),
-            )
-        }
-
-        #[unsafe(naked)]
-        pub(crate) unsafe extern "C" fn $landing() -> ! {
-            ::core::arch::naked_asm!(
-                "sub rsp, 32",
-                "mov r8, rsp",
-                "call {land}",
-                "mov rcx, [rsp + {pc}]",
-                "mov rbp, [rsp + {fp}]",
-                "mov rsp, [rsp + {sp}]",
-                "jmp rcx",
-                land = sym $land_fault,
+                land = sym $land,
                 pc = const ::core::mem::offset_of!($crate::arch::Resume, pc),
                 sp = const ::core::mem::offset_of!($crate::arch::Resume, sp),
                 fp = const ::core::mem::offset_of!($crate::arch::Resume, fp),
@@ -73,7 +50,25 @@ macro_rules! leaving_routines {
         }
     };
 }
-pub(crate) use leaving_routines;
+pub(crate) use leave_by;
+
+/// Defines `$raise`, which a stub jumps to after a builtin or a host function failed. It needs nothing
+/// but a stack pointer, and calls `$land: unsafe extern "C" fn(out: *mut Resume)`.
+macro_rules! raise_routine {
+    ($raise:ident => $land:path) => {
+        $crate::arch::leave_by!($raise, $land, "and rsp, -16", "sub rsp, 32", "mov rdi, rsp");
+    };
+}
+pub(crate) use raise_routine;
+
+/// Defines `$landing`, an [`crate::os::signals::Landing`], which calls
+/// `$land: unsafe extern "C" fn(pc, fp, kind, address: usize, out: *mut Resume)`.
+macro_rules! landing_routine {
+    ($landing:ident => $land:path) => {
+        $crate::arch::leave_by!($landing, $land, "sub rsp, 32", "mov r8, rsp");
+    };
+}
+pub(crate) use landing_routine;
 
 /// The stack pointer, a little below that of the caller.
 #[inline(always)]

@@ -46,19 +46,6 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What compiled code was doing when it was interrupted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
-    /// What the processor reported.
-    pub(crate) kind: FaultKind,
-    /// The instruction that faulted.
-    pub(crate) pc: usize,
-    /// The stack pointer.
-    pub(crate) sp: usize,
-    /// The frame pointer.
-    pub(crate) fp: usize,
-}
-
 /// What the processor reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FaultKind {
@@ -72,15 +59,16 @@ pub(crate) enum FaultKind {
     Instruction,
 }
 
-/// Decides whether a fault is the runtime's. Called inside the signal handler: see the module's
-/// rules.
-pub(crate) type Claim = fn(&Fault) -> bool;
+/// Decides whether a fault at this program counter is the runtime's. Called inside the signal handler:
+/// see the module's rules.
+pub(crate) type Claim = fn(pc: usize) -> bool;
 
 /// Where control goes after a claimed fault.
 ///
 /// Called by a jump on the interrupted stack, its stack pointer below the red zone and aligned to 16
-/// bytes, with the frame pointer as it was, and [`Fault::pc`], [`Fault::fp`], a [`FaultKind`] as
-/// [`FaultKind::to_word`] and the address of the access (or zero) as C arguments. Never returns.
+/// bytes, with the frame pointer as it was. The C arguments are the interrupted program counter and
+/// frame pointer, the kind of fault as [`FaultKind::to_word`], and the address of the access, or zero.
+/// Never returns.
 pub(crate) type Landing = unsafe extern "C" fn() -> !;
 
 impl FaultKind {
@@ -207,8 +195,7 @@ unsafe extern "C" fn handle(
     };
     if let Some(kind) = kind {
         let arch::Registers { pc, sp, fp } = registers;
-        let fault = Fault { kind, pc, sp, fp };
-        if (handlers.claim)(&fault) {
+        if (handlers.claim)(pc) {
             let call = arch::LandingCall {
                 landing: handlers.landing,
                 sp: arch::below_red_zone(sp),

@@ -168,7 +168,7 @@ fn install_claiming_nothing() {
 
 unsafe fn touch_null() {
     // SAFETY: faults, which is what the caller wants.
-    unsafe { std::arch::asm!("mov {0}, qword ptr [{0}]", in(reg) 0x18) };
+    unsafe { std::arch::asm!("mov {0}, qword ptr [{0}]", in(reg) 0x18usize) };
 }
 
 #[expect(unconditional_recursion, reason = "it is to overflow")]
@@ -209,12 +209,7 @@ extern "C" fn previous_without_info(signal: libc::c_int) {
     CALLS.fetch_add(1, Ordering::Relaxed);
 }
 
-arch::leaving_routines! {
-    unused_raise => land_raise;
-    landing => land_fault;
-}
-
-unsafe extern "C" fn land_raise(_out: *mut Resume) {}
+arch::landing_routine!(landing => land_fault);
 
 /// Where the faulting code is and where it is resumed; set by [`fault`].
 static FAULT_PC: AtomicUsize = AtomicUsize::new(0);
@@ -296,7 +291,7 @@ fn control_words() -> (u32, u16) {
 /// Faults many times, on several threads, and sees each land.
 fn faults_land(by_jump: bool) {
     HANDLERS.get_or_init(|| Handlers {
-        claim: |fault| fault.pc == FAULT_PC.load(Ordering::Relaxed),
+        claim: |pc| pc == FAULT_PC.load(Ordering::Relaxed),
         landing,
         leave_by_jump: by_jump,
         previous: SIGNALS.map(|signal| Previous {

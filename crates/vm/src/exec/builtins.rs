@@ -1,0 +1,239 @@
+//! The runtime's side of the builtins: what compiled code calls.
+//!
+//! [`sarsen_abi::builtin`] has the table of rows; this file makes a C function of each, in the shape
+//! that the row asks for, and the static table of their addresses. A row without a function here, or
+//! with one of another signature, does not compile.
+//!
+//! The functions themselves only turn what compiled code passes into what `instance` understands.
+//! Those that may trap may also call the embedder (limits, epochs), whose panics are caught here:
+//! nothing unwinds into compiled code.
+
+use super::host_call::fail;
+use super::landing;
+use crate::instance::{Instance, Reason};
+use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
+use sarsen_abi::vmctx::VmCtxHeader;
+use sarsen_abi::{
+    DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, TypeId, for_each_builtin,
+};
+use std::panic::{self, AssertUnwindSafe};
+
+/// What contexts point to: [`sarsen_abi::vmctx::ContextHeader::builtins`].
+pub fn builtin_table() -> &'static BuiltinTable {
+    &TABLE.0
+}
+
+struct Table(BuiltinTable);
+
+// SAFETY: addresses of code, which never change.
+unsafe impl Sync for Table {}
+
+/// The Rust type of a machine type.
+macro_rules! machine {
+    (I32) => {
+        u32
+    };
+    (I64) => {
+        u64
+    };
+}
+
+/// A C function around a function of [`calls`], by whether there is a result and whether it may trap.
+macro_rules! c_function {
+    ($name:ident ($($param:ident: $pty:ident),*) () false) => {
+        unsafe extern "C" fn $name(vmctx: *mut VmCtxHeader, $($param: machine!($pty)),*) {
+            // SAFETY: compiled code passes its own vmctx, and its store is alive while it runs.
+            let instance = unsafe { Instance::from_vmctx(vmctx) };
+            calls::$name(instance, $($param),*)
+        }
+    };
+    ($name:ident ($($param:ident: $pty:ident),*) ($result:ident) false) => {
+        unsafe extern "C" fn $name(
+            vmctx: *mut VmCtxHeader,
+            $($param: machine!($pty)),*
+        ) -> machine!($result) {
+            // SAFETY: compiled code passes its own vmctx, and its store is alive while it runs.
+            let instance = unsafe { Instance::from_vmctx(vmctx) };
+            calls::$name(instance, $($param),*)
+        }
+    };
+    ($name:ident ($($param:ident: $pty:ident),*) () true) => {
+        unsafe extern "C" fn $name(vmctx: *mut VmCtxHeader, $($param: machine!($pty)),*) -> u64 {
+            // SAFETY: compiled code passes its own vmctx, and its store is alive while it runs.
+            let instance = unsafe { Instance::from_vmctx(vmctx) };
+            match run(instance, || calls::$name(instance, $($param),*)) {
+                Ok(()) => STATUS_OK,
+                Err(status) => status,
+            }
+        }
+    };
+    ($name:ident ($($param:ident: $pty:ident),*) ($result:ident) true) => {
+        unsafe extern "C" fn $name(
+            vmctx: *mut VmCtxHeader,
+            $($param: machine!($pty)),*
+        ) -> BuiltinReturn {
+            // SAFETY: compiled code passes its own vmctx, and its store is alive while it runs.
+            let instance = unsafe { Instance::from_vmctx(vmctx) };
+            let result: Result<machine!($result), u64> =
+                run(instance, || calls::$name(instance, $($param),*));
+            match result {
+                Ok(value) => BuiltinReturn { value: u64::from(value), status: STATUS_OK },
+                Err(status) => BuiltinReturn { value: 0, status },
+            }
+        }
+    };
+}
+
+macro_rules! table {
+    ($(
+        $variant:ident $name:ident ($($param:ident: $pty:ident),*) ($($result:ident)?) $traps:tt;
+    )*) => {
+        $( c_function! { $name ($($param: $pty),*) ($($result)?) $traps } )*
+
+        static TABLE: Table = Table(BuiltinTable {
+            raise: landing::raise as *const u8,
+            functions: [$( $name as *const u8 ),*],
+        });
+    };
+}
+
+for_each_builtin!(table);
+
+/// Runs a builtin that may fail. A failure is recorded in the store, and becomes the status to return.
+fn run<R>(instance: &Instance, call: impl FnOnce() -> Result<R, Reason>) -> Result<R, u64> {
+    let reason = match panic::catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(reason)) => reason,
+        Err(payload) => Reason::Panic(payload),
+    };
+    // SAFETY: the store of an instance whose compiled code is running is alive, and whatever `call`
+    // borrowed of it has ended.
+    Err(unsafe { fail(instance.store().as_ptr(), reason) })
+}
+
+/// The builtins, as Rust functions.
+mod calls {
+    use super::*;
+
+    /// What `memory.grow` and `table.grow` return when nothing has grown.
+    const NOT_GROWN: u64 = u64::MAX;
+
+    pub(super) fn memory_grow(i: &Instance, memory: u32, delta: u64) -> Result<u64, Reason> {
+        let old = i
+            .memory_grow(MemoryIndex::new(memory), delta)
+            .map_err(Reason::Error)?;
+        Ok(old.unwrap_or(NOT_GROWN))
+    }
+
+    pub(super) fn memory_copy(
+        i: &Instance,
+        dst_memory: u32,
+        dst: u64,
+        src_memory: u32,
+        src: u64,
+        len: u64,
+    ) -> Result<(), Reason> {
+        let (to, from) = (MemoryIndex::new(dst_memory), MemoryIndex::new(src_memory));
+        Ok(i.memory_copy(to, dst, from, src, len)?)
+    }
+
+    pub(super) fn memory_fill(
+        i: &Instance,
+        memory: u32,
+        dst: u64,
+        value: u32,
+        len: u64,
+    ) -> Result<(), Reason> {
+        Ok(i.memory_fill(MemoryIndex::new(memory), dst, value, len)?)
+    }
+
+    pub(super) fn memory_init(
+        i: &Instance,
+        memory: u32,
+        data: u32,
+        dst: u64,
+        src: u32,
+        len: u32,
+    ) -> Result<(), Reason> {
+        Ok(i.memory_init(
+            MemoryIndex::new(memory),
+            DataIndex::new(data),
+            dst,
+            src,
+            len,
+        )?)
+    }
+
+    pub(super) fn data_drop(i: &Instance, data: u32) {
+        i.data_drop(DataIndex::new(data));
+    }
+
+    pub(super) fn table_grow(
+        i: &Instance,
+        table: u32,
+        delta: u64,
+        init: u64,
+    ) -> Result<u64, Reason> {
+        let old = i
+            .table_grow(TableIndex::new(table), delta, init)
+            .map_err(Reason::Error)?;
+        Ok(old.unwrap_or(NOT_GROWN))
+    }
+
+    pub(super) fn table_fill(
+        i: &Instance,
+        table: u32,
+        dst: u64,
+        value: u64,
+        len: u64,
+    ) -> Result<(), Reason> {
+        Ok(i.table_fill(TableIndex::new(table), dst, value, len)?)
+    }
+
+    pub(super) fn table_copy(
+        i: &Instance,
+        dst_table: u32,
+        dst: u64,
+        src_table: u32,
+        src: u64,
+        len: u64,
+    ) -> Result<(), Reason> {
+        let (to, from) = (TableIndex::new(dst_table), TableIndex::new(src_table));
+        Ok(i.table_copy(to, dst, from, src, len)?)
+    }
+
+    pub(super) fn table_init(
+        i: &Instance,
+        table: u32,
+        elem: u32,
+        dst: u64,
+        src: u32,
+        len: u32,
+    ) -> Result<(), Reason> {
+        Ok(i.table_init(TableIndex::new(table), ElemIndex::new(elem), dst, src, len)?)
+    }
+
+    pub(super) fn elem_drop(i: &Instance, elem: u32) {
+        i.elem_drop(ElemIndex::new(elem));
+    }
+
+    pub(super) fn is_subtype(i: &Instance, actual: u32, expected: u32) -> u32 {
+        let types = i.module().engine().types();
+        u32::from(types.is_subtype(TypeId(actual), TypeId(expected)))
+    }
+
+    pub(super) fn new_epoch(i: &Instance) -> Result<u64, Reason> {
+        // SAFETY: the store is alive, and compiled code is waiting: nobody else refers to it.
+        unsafe { i.store().as_mut() }.new_epoch()
+    }
+
+    pub(super) fn out_of_fuel(i: &Instance) -> Result<(), Reason> {
+        // SAFETY: the store is alive, and compiled code is waiting: nobody else refers to it.
+        unsafe { i.store().as_mut() }.refuel()
+    }
+
+    pub(super) fn trap(_: &Instance, code: u32) -> Result<(), Reason> {
+        let code = u8::try_from(code).ok().and_then(TrapCode::from_byte);
+        Err(Reason::Trap(code.expect("compiled code names a trap code")))
+    }
+}

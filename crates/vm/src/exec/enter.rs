@@ -1,0 +1,188 @@
+//! From the host into compiled code, and what comes back.
+//!
+//! # Stack limits
+//!
+//! ```text
+//!   thread's stack     | host frames        |
+//!                      +--------------------+ <- sp at the outermost entry
+//!                      | wasm               |  ^
+//!                      | host, wasm again   |  | at most max_wasm_stack
+//!                      |                    |  v
+//!          limit ----> +--------------------+ <- a prologue at or below it traps
+//!                      | host_stack_reserve |    room for host functions, builtins,
+//!                      |                    |    landing and signal handlers
+//!                      +--------------------+ <- the thread's stack ends
+//! ```
+//!
+//! The limit is the highest of: the limit of the activation that this one is nested in; the stack
+//! pointer less `max_wasm_stack`; the stack's end plus `host_stack_reserve`. Compiled code compares
+//! with it in every prologue that is not a leaf's, exit stubs included, so that a host function always
+//! has the reserve to itself.
+//!
+//! # Cost
+//!
+//! The path of a call that succeeds is inline, and reads one thread-local variable; it allocates
+//! nothing and takes no lock. The budget of a whole typed call is 10 ns.
+
+use super::backtrace::Backtrace;
+use super::thread;
+use crate::arch;
+use crate::instance::{Reason, Store};
+use sarsen_abi::TrapCode;
+use sarsen_abi::builtin::STATUS_OK;
+use sarsen_abi::vmctx::{Activation, EntryStub, ValRaw, VmFuncRef, VmStoreCtx};
+use std::mem::MaybeUninit;
+use std::panic;
+use std::ptr::NonNull;
+
+/// Why a call did not return, and where.
+#[derive(Debug)]
+pub struct Unwound {
+    /// Why. Never [`Reason::Panic`], because [`enter()`] resumes panics.
+    pub reason: Reason,
+    /// Where, unless the store's configuration asks for no backtraces.
+    pub backtrace: Option<Box<Backtrace>>,
+}
+
+/// An activation, and what `landing` leaves there for [`enter()`].
+#[repr(C)]
+pub(super) struct Stay {
+    /// First, because the store points to it.
+    pub(super) activation: Activation,
+    /// Written by `landing`; uninitialized until then.
+    pub(super) backtrace: MaybeUninit<Option<Box<Backtrace>>>,
+}
+
+/// Calls `callee` with arguments from `values`, which holds its results afterwards.
+///
+/// # Errors
+///
+/// When compiled code was left before it returned: by a trap or a host function's error. The store is
+/// as usable as before.
+///
+/// # Panics
+///
+/// Resumes the panic of a host function or upcall that ran inside.
+///
+/// # Safety
+///
+/// `store` must be alive, used by this thread alone, and not be borrowed while compiled code runs.
+/// `callee` must be a function of it. `values` must be valid for as many values as the function has
+/// parameters or results, whichever is more, and hold arguments of the parameters' types.
+#[inline]
+pub unsafe fn enter(
+    store: NonNull<Store>,
+    callee: *const VmFuncRef,
+    values: *mut ValRaw,
+) -> Result<(), Box<Unwound>> {
+    // SAFETY: the store is alive, and the borrow ends here.
+    let (ctx, max_wasm_stack, reserve) = unsafe {
+        let store = store.as_ref();
+        let config = store.config();
+        (
+            store.ctx(),
+            config.max_wasm_stack,
+            config.host_stack_reserve,
+        )
+    };
+    thread::with(|thread| {
+        // SAFETY: the store is alive and ours to use.
+        let (previous, previous_stack_limit) = unsafe { ((*ctx).activation, (*ctx).stack_limit) };
+        let sp = arch::stack_pointer();
+        // What no compiled code runs in has no limit to inherit.
+        let inherited = if previous.is_null() {
+            0
+        } else {
+            previous_stack_limit
+        };
+        let mut limit = inherited
+            .max(sp.saturating_sub(max_wasm_stack))
+            .max(thread.stack_low.get().saturating_add(reserve));
+        if sp <= limit {
+            limit = limit_on_slow_path(sp, inherited, max_wasm_stack, reserve)?;
+        }
+        let mut stay = Stay {
+            activation: Activation {
+                previous,
+                entry_fp: 0,
+                exit_fp: 0,
+                exit_pc: 0,
+                previous_stack_limit,
+            },
+            backtrace: MaybeUninit::uninit(),
+        };
+        let stay = &raw mut stay;
+        // SAFETY: `callee` is a function of this store, so its entry stub is an `EntryStub` and its
+        // code is alive. The activation is linked exactly as long as `stay` lives. Compiled code gets
+        // back here whatever happens: nothing unwinds or jumps over this frame.
+        let status = unsafe {
+            (*ctx).activation = &raw mut (*stay).activation;
+            (*ctx).stack_limit = limit;
+            let outer = thread.store.replace(ctx);
+            let entry: EntryStub = std::mem::transmute((*callee).entry);
+            let status = entry(&raw mut (*stay).activation, callee, values);
+            thread.store.set(outer);
+            (*ctx).activation = previous;
+            (*ctx).stack_limit = previous_stack_limit;
+            status
+        };
+        if status == STATUS_OK {
+            return Ok(());
+        }
+        // SAFETY: the stub returned another status, so `landing` has been there and has written it.
+        Err(unwound(store, unsafe {
+            (*stay).backtrace.assume_init_read()
+        }))
+    })
+}
+
+/// The stack limit when the first calculation left no room: because this thread was never prepared,
+/// because the host runs on a stack that is not the thread's own, or because there is none.
+#[cold]
+#[inline(never)]
+fn limit_on_slow_path(
+    sp: usize,
+    inherited: usize,
+    max_wasm_stack: usize,
+    reserve: usize,
+) -> Result<usize, Box<Unwound>> {
+    thread::prepare();
+    let own = sp.saturating_sub(max_wasm_stack);
+    let limit = match thread::native_stack() {
+        Some(stack) if stack.contains(&sp) => inherited.max(own).max(stack.start + reserve),
+        // A stack that the host made (a coroutine's, say). Its bounds are unknown, and a limit
+        // inherited from another stack means nothing here: the host must leave enough room.
+        _ => own,
+    };
+    if sp > limit {
+        return Ok(limit);
+    }
+    let reason = Reason::Trap(TrapCode::StackOverflow);
+    Err(Box::new(Unwound {
+        reason,
+        backtrace: None,
+    }))
+}
+
+/// What the host gets of a call that did not return.
+#[cold]
+#[inline(never)]
+fn unwound(mut store: NonNull<Store>, backtrace: Option<Box<Backtrace>>) -> Box<Unwound> {
+    // SAFETY: no compiled code of this store runs now.
+    let reason = unsafe { store.as_mut().take_pending() };
+    match reason.expect("compiled code is left for a reason that the store holds") {
+        Reason::Panic(payload) => panic::resume_unwind(payload),
+        reason => Box::new(Unwound { reason, backtrace }),
+    }
+}
+
+/// The store that runs on this thread.
+///
+/// # Panics
+///
+/// Panics when there is none.
+pub(super) fn running_store() -> *mut VmStoreCtx {
+    let store = thread::with(|thread| thread.store.get());
+    assert!(!store.is_null(), "compiled code runs in a store");
+    store
+}

@@ -1,0 +1,181 @@
+//! The way out of compiled code that cannot go on.
+//!
+//! Two ways lead here (drawn in `arch/x86_64.rs`): `raise`, after a builtin or a host function has
+//! recorded a [`Reason`] in the store; and `after_fault`, by which the signal handler leaves. Both run
+//! on the stack on top of the abandoned frames, which still stand: a backtrace is captured from them.
+//! Then execution goes on at the exceptional edge of the activation's entry stub.
+//!
+//! # Which faults are traps
+//!
+//! 1. In the signal handler ([`claim`]): a store runs on this thread, the pc is in compiled code, and
+//!    the image's trap table has an entry for it. Everything else goes to the previous handler.
+//! 2. In landing ([`is_guests`]): instructions that can only trap (explicit ones, division), or an
+//!    access to an address that the store has reserved, or to the first page where a null reference is
+//!    expected. Any other address means that compiled code's memory safety is broken: abort.
+
+use super::backtrace::Capture;
+use super::enter::{Stay, running_store};
+use super::walk::{Start, Step, Walk};
+use crate::arch::{self, Resume};
+use crate::code::{self, CodeAt};
+use crate::instance::{Reason, Store};
+use crate::os::pages::PAGE_SIZE;
+use crate::os::signals::FaultKind;
+use sarsen_abi::TrapCode;
+use sarsen_abi::vmctx::VmStoreCtx;
+
+arch::raise_routine!(raise => land_raise);
+arch::landing_routine!(after_fault => land_fault);
+
+/// The first byte of the instruction (`hlt`) that explicit traps are made of.
+const EXPLICIT_TRAP: u8 = 0xf4;
+
+/// Whether a fault at `pc` is one that [`land_fault`] deals with. Runs inside the signal handler.
+pub(super) fn claim(pc: usize) -> bool {
+    // Looked up before the thread's state, because a thread that never ran compiled code may not have
+    // that state allocated yet.
+    match trap_at(pc) {
+        Some(_) => !super::thread::with(|thread| thread.store.get()).is_null(),
+        None => false,
+    }
+}
+
+/// The trap of the instruction at `pc`.
+fn trap_at(pc: usize) -> Option<(TrapCode, CodeAt<'static>)> {
+    // SAFETY: the thread is executing this code, if it is code, on behalf of a store that keeps it
+    // alive; the result is not kept beyond that.
+    let at = unsafe { code::lookup(pc)? };
+    Some((at.code.image().trap_at(at.offset)?, at))
+}
+
+/// Lands after a stub found that a builtin or host function failed.
+///
+/// # Safety
+///
+/// Called by [`raise`] on the stack of a stub that has recorded the exit in the activation.
+unsafe extern "C" fn land_raise(out: *mut Resume) {
+    let ctx = running_store();
+    // SAFETY: the activation is linked while its compiled code runs, and its exit was just recorded.
+    unsafe {
+        let activation = &*(*ctx).activation;
+        let start = Start {
+            pc: activation.exit_pc,
+            fp: activation.exit_fp,
+            is_call: true,
+        };
+        leave(ctx, start, out);
+    }
+}
+
+/// Lands after a fault that was claimed.
+///
+/// # Safety
+///
+/// Called by [`after_fault`] on the stack that was interrupted at `pc`.
+unsafe extern "C" fn land_fault(
+    pc: usize,
+    fp: usize,
+    kind: usize,
+    address: usize,
+    out: *mut Resume,
+) {
+    let ctx = running_store();
+    let kind = FaultKind::from_word(kind, address);
+    let (trap, _) = trap_at(pc).expect("the handler has claimed this fault");
+    // SAFETY: the running store is alive, and the compiled code that it ran is abandoned.
+    unsafe {
+        let store = Store::from_ctx(ctx);
+        if !is_guests(&*store, pc, kind, trap) {
+            abort(pc, kind, trap);
+        }
+        (*store).set_pending(Reason::Trap(trap));
+        leave(
+            ctx,
+            Start {
+                pc,
+                fp,
+                is_call: false,
+            },
+            out,
+        );
+    }
+}
+
+/// Whether a fault at `pc` is something that a guest can cause.
+fn is_guests(store: &Store, pc: usize, kind: FaultKind, trap: TrapCode) -> bool {
+    match kind {
+        FaultKind::Division | FaultKind::Instruction => true,
+        // SAFETY: the pc is in compiled code that is mapped and alive.
+        FaultKind::Protection => unsafe { (pc as *const u8).read() == EXPLICIT_TRAP },
+        FaultKind::Access(address) if address < PAGE_SIZE => {
+            matches!(trap, TrapCode::IndirectCallToNull | TrapCode::NullReference)
+        }
+        FaultKind::Access(address) => store.owns_address(address),
+    }
+}
+
+/// Ends the process, because compiled code touched what it never may.
+#[cold]
+fn abort(pc: usize, kind: FaultKind, trap: TrapCode) -> ! {
+    eprintln!(
+        "sarsen: compiled code at {pc:#x} faulted ({kind:x?}) where only the trap \"{trap}\" is \
+         expected, outside of its store's memory. This is a bug in the runtime or the compiler; \
+         the process cannot be trusted any more."
+    );
+    std::process::abort()
+}
+
+/// Captures a backtrace if one is wanted, and finds where execution goes on.
+///
+/// # Safety
+///
+/// `ctx` must be the running store, `start` its innermost frame; `out` must be valid for writing.
+unsafe fn leave(ctx: *mut VmStoreCtx, start: Start, out: *mut Resume) {
+    // SAFETY: the caller's promise: nothing else uses the store now, and its frames still stand.
+    unsafe {
+        let store = Store::from_ctx(ctx);
+        let limits = (*store).config().backtrace;
+        let wanted = !matches!((*store).pending(), Some(Reason::Panic(_)));
+        let mut capture = Capture::new(limits).filter(|_| wanted);
+        let mut entry = None;
+        for step in Walk::from_start(ctx, start) {
+            match step {
+                Step::Wasm(frame) => {
+                    if let Some(capture) = &mut capture {
+                        capture.push(&frame);
+                    }
+                }
+                Step::Entry { pc, fp } => {
+                    entry.get_or_insert((pc, fp));
+                    if capture.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        let (pc, fp) = entry.expect("every activation has an entry frame");
+        let stay = (*ctx).activation.cast::<Stay>();
+        (*stay).backtrace.write(capture.and_then(Capture::finish));
+        out.write(exceptional_edge(pc, fp));
+    }
+}
+
+/// Where an entry stub goes on when its call did not return. `pc` is the return address of that call.
+///
+/// # Safety
+///
+/// `pc` and `fp` must be those of an entry stub's frame that still stands.
+unsafe fn exceptional_edge(pc: usize, fp: usize) -> Resume {
+    // SAFETY: the entry stub belongs to code that the running store keeps alive.
+    let at = unsafe { code::lookup(pc) }.expect("an entry stub is compiled code");
+    let landing = at
+        .code
+        .image()
+        .handler_at(at.offset)
+        .expect("an entry stub's call has a handler");
+    Resume {
+        pc: at.code.ptr_at(landing.offset) as usize,
+        sp: fp - landing.frame_offset as usize,
+        fp,
+    }
+}
