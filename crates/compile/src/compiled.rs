@@ -7,23 +7,23 @@
 use cranelift_codegen::ir::{SourceLoc, UserExternalName};
 use sarsen_abi::{Builtin, DefinedFuncIndex, FuncIndex, TrapCode, TypeIndex};
 
-/// What a piece of machine code is. The order is the order in an image's text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) enum CodeKind {
-    /// A function that the module defines.
-    Wasm(DefinedFuncIndex),
-    /// The entry stub of a function type: host to wasm.
-    Entry(TypeIndex),
-    /// The exit stub of a function type: wasm to host.
-    Exit(TypeIndex),
-    /// The stub of a runtime builtin.
-    Builtin(Builtin),
+pub(crate) use sarsen_abi::image::CodeKind;
+
+/// How CLIF names a piece of code. Only the compiler's own process sees these names.
+pub(crate) trait ClifName {
+    /// The name.
+    fn to_clif_name(self) -> UserExternalName;
+
+    /// The code that CLIF names so.
+    ///
+    /// # Panics
+    ///
+    /// Panics when `name` was not made by [`ClifName::to_clif_name`].
+    fn from_clif_name(name: &UserExternalName) -> Self;
 }
 
-
-impl CodeKind {
-    /// How CLIF names this code. Only the compiler's own process sees these numbers.
-    pub(crate) fn to_clif_name(self) -> UserExternalName {
+impl ClifName for CodeKind {
+    fn to_clif_name(self) -> UserExternalName {
         let (namespace, index) = match self {
             CodeKind::Wasm(func) => (0, func.as_u32()),
             CodeKind::Entry(ty) => (1, ty.as_u32()),
@@ -33,12 +33,7 @@ impl CodeKind {
         UserExternalName { namespace, index }
     }
 
-    /// The code that CLIF names so.
-    ///
-    /// # Panics
-    ///
-    /// Panics when `name` was not made by [`CodeKind::to_clif_name`].
-    pub(crate) fn from_clif_name(name: &UserExternalName) -> Self {
+    fn from_clif_name(name: &UserExternalName) -> Self {
         match name.namespace {
             0 => CodeKind::Wasm(DefinedFuncIndex::new(name.index)),
             1 => CodeKind::Entry(TypeIndex::new(name.index)),

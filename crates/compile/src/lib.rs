@@ -1,11 +1,112 @@
 //! Sarsen's compiler: WebAssembly bytes to an image of machine code.
+//!
+//! The pipeline, in the order of the folders:
+//!
+//! ```text
+//!   bytes --read--> Translation (a valid Module, bodies, data)
+//!         --lower--> CLIF, one function at a time, inlined     \  one task per function,
+//!         --optimize--> CompiledFunction                       /  in parallel
+//!         --image--> an ELF file that the runtime maps
+//! ```
+//!
+//! `stub` makes the CLIF of the code between the host and WebAssembly code. `compiled` is what passes
+//! from the optimizer to the image, `target` the machine that is compiled for.
+//!
+//! This crate is the only user of `wasmparser` and Cranelift. It runs nothing that it compiles, knows
+//! nothing of the runtime but `sarsen_abi`, and contains no `unsafe` code. The output depends on
+//! nothing but the input, the settings and the host's processor.
 
 #![forbid(unsafe_code)]
 
 mod compiled;
 mod error;
+mod image;
+mod lower;
+mod optimize;
 mod read;
+mod stub;
 mod target;
 
 pub use error::CompileError;
-pub use target::TargetDescription;
+pub use sarsen_abi::image::TargetDescription;
+
+use cranelift_codegen::isa::OwnedTargetIsa;
+use lower::ModuleContext;
+use optimize::Work;
+use read::Translation;
+use sarsen_abi::types::FuncType;
+use sarsen_abi::{DefinedFuncIndex, Features, Settings};
+
+/// Compiles WebAssembly modules for the host, under some settings.
+///
+/// ```
+/// use sarsen_compile::Compiler;
+/// let compiler = Compiler::new(Default::default(), Default::default())?;
+/// let image = compiler.compile(b"\0asm\x01\0\0\0")?;
+/// assert_eq!(&image[..4], b"\x7fELF");
+/// # Ok::<(), sarsen_compile::CompileError>(())
+/// ```
+pub struct Compiler {
+    isa: OwnedTargetIsa,
+    settings: Settings,
+    features: Features,
+}
+
+impl Compiler {
+    /// A compiler for the host.
+    ///
+    /// # Errors
+    ///
+    /// When the host's processor lacks what compiled code needs (x86-64-v2).
+    pub fn new(settings: Settings, features: Features) -> Result<Compiler, CompileError> {
+        Ok(Compiler {
+            isa: target::host_isa(&settings)?,
+            settings,
+            features,
+        })
+    }
+
+    /// What code is compiled for.
+    pub fn target(&self) -> TargetDescription {
+        target::describe(&*self.isa)
+    }
+
+    /// Checks that `wasm` is a valid module.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, under the features that are on. Says where.
+    pub fn validate(&self, wasm: &[u8]) -> Result<(), CompileError> {
+        read::read(wasm, self.features).map(drop)
+    }
+
+    /// Compiles the module `wasm` to an image.
+    ///
+    /// # Errors
+    ///
+    /// When it is invalid under the features that are on, or exceeds a limit of the implementation.
+    pub fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+        let translation = read::read(wasm, self.features)?;
+        let module = &translation.module;
+        let cx = ModuleContext::new(module, &translation.bodies, &self.settings);
+        let count = module.num_defined_funcs() as u32;
+        let functions = (0..count).map(|i| Work::Wasm(DefinedFuncIndex::new(i)));
+        let stubs = stub::of_module(module).map(Work::Stub);
+        let work = functions.chain(stubs).collect();
+        let code = optimize::compile_all(&*self.isa, Some(&cx), work)?;
+        image::link(&translation, code, self.target(), &self.settings)
+    }
+
+    /// Compiles an image without functions, for the entry and exit stubs of `types`: host functions
+    /// need them whose type no module names. The stubs of a type are found under its position.
+    ///
+    /// # Errors
+    ///
+    /// When a type exceeds a limit of the implementation.
+    pub fn compile_stubs<R: Copy>(&self, types: &[FuncType<R>]) -> Result<Vec<u8>, CompileError> {
+        let translation = Translation::of_module(stub::module_of_types(types, self.features));
+        let work = stub::of_module(&translation.module).map(Work::Stub).collect();
+        let code = optimize::compile_all(&*self.isa, None, work)?;
+        image::link(&translation, code, self.target(), &self.settings)
+    }
+}

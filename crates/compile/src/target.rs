@@ -5,20 +5,11 @@
 //! and an image refers to nothing outside itself.
 
 use crate::error::{CompileError, Result};
-use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use sarsen_abi::Settings;
+use sarsen_abi::image::TargetDescription;
 use sarsen_abi::settings::OptLevel;
-
-/// What code was compiled for. An image records it, and is refused where it does not fit.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct TargetDescription {
-    /// The target triple, for example `x86_64-unknown-linux-gnu`.
-    pub triple: String,
-    /// The processor features that code may use, by the names that
-    /// `std::arch::is_x86_feature_detected` knows; sorted.
-    pub cpu_features: Vec<String>,
-}
 
 /// A processor feature: Cranelift's flag, the name, and whether we require it.
 struct CpuFeature {
@@ -98,6 +89,8 @@ fn flags(settings: &Settings) -> settings::Flags {
         ("unwind_info", "false"),
         // Text is mapped anywhere, and never relocated after linking.
         ("is_pic", "true"),
+        // Results that find no register are returned in the caller's frame.
+        ("enable_multi_ret_implicit_sret", "true"),
         // A large frame must not step over the guard page, and there is nothing to call.
         ("enable_probestack", "true"),
         ("probestack_strategy", "inline"),
@@ -112,7 +105,7 @@ fn flags(settings: &Settings) -> settings::Flags {
     settings::Flags::new(builder)
 }
 
-fn enabled_flags(isa: &dyn cranelift_codegen::isa::TargetIsa) -> impl Iterator<Item = &'static str> {
+fn enabled_flags(isa: &dyn TargetIsa) -> impl Iterator<Item = &'static str> {
     isa.isa_flags()
         .into_iter()
         .filter(|flag| flag.as_bool() == Some(true))
@@ -120,7 +113,7 @@ fn enabled_flags(isa: &dyn cranelift_codegen::isa::TargetIsa) -> impl Iterator<I
 }
 
 /// Describes what `isa` generates code for.
-pub(crate) fn describe(isa: &dyn cranelift_codegen::isa::TargetIsa) -> TargetDescription {
+pub(crate) fn describe(isa: &dyn TargetIsa) -> TargetDescription {
     let enabled: Vec<&str> = enabled_flags(isa).collect();
     let mut cpu_features: Vec<String> = CPU_FEATURES
         .iter()

@@ -43,6 +43,20 @@ pub(crate) struct Translation<'a> {
     pub(crate) code_section_offset: u64,
 }
 
+impl Translation<'_> {
+    /// A module without code.
+    pub(crate) fn of_module(module: Module) -> Self {
+        Translation {
+            module,
+            bodies: Vec::new(),
+            data: Vec::new(),
+            names: Names::default(),
+            custom: Vec::new(),
+            code_section_offset: 0,
+        }
+    }
+}
+
 /// A function's body.
 #[derive(Clone, Debug)]
 pub(crate) struct Body<'a> {
@@ -79,6 +93,9 @@ pub(crate) fn read(wasm: &[u8], features: Features) -> Result<Translation<'_>> {
             4,
             "this is a component, and only modules are supported",
         ));
+    }
+    if u32::try_from(wasm.len()).is_err() {
+        return Err(CompileError::new("the module is larger than 4 GiB"));
     }
     let mut sections = Sections::default();
     let outcome = read_sections(wasm, features, &mut sections);
@@ -141,6 +158,7 @@ fn finish(
     escaping.dedup();
     module.escaping_funcs = escaping;
     module.name = module_name.map(str::to_owned);
+    module.code_offset = code_section_offset;
     module.features = features;
     module.features_used = used.to_features(features);
     let data = data::lay_out(&mut module, &data);

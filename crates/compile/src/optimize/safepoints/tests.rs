@@ -1,0 +1,167 @@
+//! The checker against CLIF that breaks one rule each, and CLIF that breaks none.
+
+use super::{Violation, check};
+use cranelift_codegen::entity::EntitySet;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{
+    AbiParam, Function, InstBuilder, MemFlagsData, Signature, UserFuncName, Value,
+};
+use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_codegen::settings;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+
+/// Builds a function of a pointer and a reference. What `build` returns are the references, all but
+/// the parameter.
+fn function(
+    build: impl FnOnce(&mut FunctionBuilder<'_>, Value, Value) -> Vec<Value>,
+) -> (Function, EntitySet<Value>) {
+    let mut signature = Signature::new(CallConv::Tail);
+    signature.params = vec![AbiParam::new(I64), AbiParam::new(I32)];
+    signature.returns = vec![AbiParam::new(I64)];
+    let mut func = Function::with_name_signature(UserFuncName::default(), signature);
+    let mut context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut func, &mut context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    let [pointer, reference] = builder.block_params(entry)[..] else {
+        unreachable!()
+    };
+    let mut references = EntitySet::new();
+    references.insert(reference);
+    for value in build(&mut builder, pointer, reference) {
+        references.insert(value);
+    }
+    builder.seal_all_blocks();
+    builder.finalize(config());
+    (func, references)
+}
+
+fn config() -> TargetFrontendConfig {
+    let isa = cranelift_native::builder().expect("the tests run on a supported machine");
+    let flags = settings::Flags::new(settings::builder());
+    isa.finish(flags).expect("the default flags").frontend_config()
+}
+
+fn call(builder: &mut FunctionBuilder<'_>, pointer: Value) {
+    let signature = builder.import_signature(Signature::new(CallConv::Tail));
+    builder.ins().call_indirect(signature, pointer, &[]);
+}
+
+fn address(builder: &mut FunctionBuilder<'_>, base: Value, reference: Value) -> Value {
+    let offset = builder.ins().uextend(I64, reference);
+    builder.ins().iadd(base, offset)
+}
+
+fn load(builder: &mut FunctionBuilder<'_>, flags: MemFlagsData, address: Value) -> Value {
+    builder.ins().load(I64, flags, address, 8)
+}
+
+fn verdict((func, references): (Function, EntitySet<Value>)) -> Result<(), Violation> {
+    check(&func, &references)
+}
+
+#[test]
+fn a_reference_that_no_stack_map_has_is_rejected() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        call(builder, pointer);
+        let address = address(builder, pointer, reference);
+        let value = load(builder, MemFlagsData::trusted(), address);
+        builder.ins().return_(&[value]);
+        vec![]
+    }));
+    assert!(matches!(
+        outcome,
+        Err(Violation::ReferenceAcrossSafepoint(..))
+    ));
+}
+
+#[test]
+fn a_reference_in_a_stack_map_is_accepted() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        builder.declare_value_needs_stack_map(reference);
+        call(builder, pointer);
+        let address = address(builder, pointer, reference);
+        let value = load(builder, MemFlagsData::trusted(), address);
+        builder.ins().return_(&[value]);
+        vec![]
+    }));
+    assert_eq!(outcome, Ok(()));
+}
+
+#[test]
+fn a_reference_that_a_block_passes_on_is_followed() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        let head = builder.create_block();
+        let passed = builder.append_block_param(head, I32);
+        builder.ins().jump(head, &[reference.into()]);
+        builder.switch_to_block(head);
+        call(builder, pointer);
+        builder.ins().jump(head, &[passed.into()]);
+        vec![]
+    }));
+    assert!(matches!(
+        outcome,
+        Err(Violation::ReferenceAcrossSafepoint(..))
+    ));
+}
+
+#[test]
+fn an_address_that_outlives_a_safepoint_is_rejected() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        builder.declare_value_needs_stack_map(reference);
+        let address = address(builder, pointer, reference);
+        call(builder, pointer);
+        let value = load(builder, MemFlagsData::trusted(), address);
+        builder.ins().return_(&[value]);
+        vec![]
+    }));
+    assert!(matches!(
+        outcome,
+        Err(Violation::AddressAcrossSafepoint(..))
+    ));
+}
+
+#[test]
+fn a_pure_load_from_the_heap_is_rejected() {
+    for flags in [
+        MemFlagsData::trusted().with_readonly(),
+        MemFlagsData::trusted().with_can_move(),
+    ] {
+        let outcome = verdict(function(|builder, pointer, reference| {
+            let address = address(builder, pointer, reference);
+            let value = load(builder, flags, address);
+            builder.ins().return_(&[value]);
+            vec![]
+        }));
+        assert!(matches!(outcome, Err(Violation::PureLoad(_))));
+    }
+}
+
+#[test]
+fn a_pure_load_of_a_reference_is_rejected() {
+    let outcome = verdict(function(|builder, pointer, _| {
+        let flags = MemFlagsData::trusted().with_readonly();
+        let loaded = builder.ins().load(I32, flags, pointer, 0);
+        let value = builder.ins().iconst(I64, 0);
+        builder.ins().return_(&[value]);
+        vec![loaded]
+    }));
+    assert!(matches!(outcome, Err(Violation::PureLoad(_))));
+}
+
+#[test]
+fn numbers_computed_from_references_may_outlive_a_safepoint() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        let null = builder.ins().iconst(I32, 0);
+        let is_null = builder.ins().icmp(IntCC::Equal, reference, null);
+        call(builder, pointer);
+        let still_null = builder.ins().icmp_imm_u(IntCC::Equal, null, 0);
+        let both = builder.ins().band(is_null, still_null);
+        let value = builder.ins().uextend(I64, both);
+        builder.ins().return_(&[value]);
+        vec![null]
+    }));
+    assert_eq!(outcome, Ok(()));
+}

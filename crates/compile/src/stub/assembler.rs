@@ -1,0 +1,148 @@
+//! What the stubs have in common: access to the runtime's structures, to values in memory, the record
+//! of an exit, and raising.
+
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{
+    AbiParam, Block, Function, GlobalValueData, InstBuilder, MemFlagsData, Signature, TrapCode, Type, Value,
+};
+use cranelift_codegen::isa::TargetFrontendConfig;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use sarsen_abi::builtin::BuiltinTable;
+use sarsen_abi::types::ValType;
+use sarsen_abi::vmctx::{VAL_RAW_SIZE, offset};
+
+/// The type of pointers.
+pub(super) const POINTER: Type = I64;
+
+/// Writes the code of one stub.
+pub(super) struct Assembler<'f> {
+    /// The code.
+    pub(super) builder: FunctionBuilder<'f>,
+    entry: Block,
+}
+
+impl<'f> Assembler<'f> {
+    /// Begins a function. Its signature is there already.
+    pub(super) fn new(clif: &'f mut Function, builders: &'f mut FunctionBuilderContext) -> Self {
+        let mut builder = FunctionBuilder::new(clif, builders);
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        Assembler { builder, entry }
+    }
+
+    /// Ends the function.
+    pub(super) fn finish(mut self, target: TargetFrontendConfig) {
+        self.builder.seal_all_blocks();
+        self.builder.finalize(target);
+    }
+
+    /// The function's parameters.
+    pub(super) fn params(&self) -> Vec<Value> {
+        self.builder.block_params(self.entry).to_vec()
+    }
+
+    /// Reads a field of a structure that the runtime keeps valid.
+    pub(super) fn load(&mut self, ty: Type, base: Value, offset: i32) -> Value {
+        self.builder
+            .ins()
+            .load(ty, MemFlagsData::trusted(), base, offset)
+    }
+
+    /// Writes a field of a structure that the runtime keeps valid.
+    pub(super) fn store(&mut self, value: Value, base: Value, offset: i32) {
+        self.builder
+            .ins()
+            .store(MemFlagsData::trusted(), value, base, offset);
+    }
+
+    /// Reads values of these types from an array of `ValRaw`.
+    pub(super) fn load_values(&mut self, types: &[AbiParam], values: Value) -> Vec<Value> {
+        let mut at = 0;
+        types
+            .iter()
+            .map(|param| {
+                let value = self.load(param.value_type, values, at);
+                at += VAL_RAW_SIZE as i32;
+                value
+            })
+            .collect()
+    }
+
+    /// Writes values of these types to an array of `ValRaw`. References are zero-extended, because
+    /// the host reads them without knowing of what size they are.
+    pub(super) fn store_values(&mut self, types: &[ValType], from: &[Value], values: Value) {
+        let mut at = 0;
+        for (ty, &value) in types.iter().zip(from) {
+            let value = match ty {
+                ValType::Ref(ty) if ty.is_collected() => self.builder.ins().uextend(I64, value),
+                _ => value,
+            };
+            self.store(value, values, at);
+            at += VAL_RAW_SIZE as i32;
+        }
+    }
+
+    /// Makes the prologue trap when the stack's limit, read through the context that is the function's
+    /// first parameter, would be passed.
+    pub(super) fn check_stack(&mut self) {
+        let func = &mut *self.builder.func;
+        let flags = func
+            .dfg
+            .mem_flags
+            .insert(MemFlagsData::trusted())
+            .expect("a stub has few kinds of access");
+        let context = func.create_global_value(GlobalValueData::VMContext);
+        let mut load = |base, offset: i32| {
+            func.create_global_value(GlobalValueData::Load {
+                base,
+                offset: offset.into(),
+                global_type: POINTER,
+                flags,
+            })
+        };
+        let store = load(context, offset::CONTEXT_STORE);
+        let limit = load(store, offset::STORE_STACK_LIMIT);
+        func.stack_limit = Some(limit);
+    }
+
+    /// Records in the store's activation that WebAssembly code is left: the frame pointer and the
+    /// return address of this stub's caller.
+    pub(super) fn record_exit(&mut self, context: Value) {
+        let store = self.load(POINTER, context, offset::CONTEXT_STORE);
+        let activation = self.load(POINTER, store, offset::STORE_ACTIVATION);
+        let own_fp = self.builder.ins().get_frame_pointer(POINTER);
+        let exit_fp = self.load(POINTER, own_fp, 0);
+        self.store(exit_fp, activation, offset::ACTIVATION_EXIT_FP);
+        let exit_pc = self.builder.ins().get_return_address(POINTER);
+        self.store(exit_pc, activation, offset::ACTIVATION_EXIT_PC);
+    }
+
+    /// Calls a C function, and returns its results.
+    pub(super) fn call_c(&mut self, sig: Signature, callee: Value, args: &[Value]) -> Vec<Value> {
+        let sig = self.builder.import_signature(sig);
+        let call = self.builder.ins().call_indirect(sig, callee, args);
+        self.builder.inst_results(call).to_vec()
+    }
+
+    /// Goes on when `status` is `STATUS_OK`, and leaves WebAssembly code otherwise.
+    pub(super) fn raise_unless_ok(&mut self, status: Value, context: Value) {
+        let raise = self.builder.create_block();
+        let go_on = self.builder.create_block();
+        self.builder.set_cold_block(raise);
+        self.builder.ins().brif(status, raise, &[], go_on, &[]);
+        self.builder.switch_to_block(raise);
+        self.raise(context);
+        self.builder.switch_to_block(go_on);
+    }
+
+    /// Leaves WebAssembly code for the reason that the store holds. Ends the block.
+    pub(super) fn raise(&mut self, context: Value) {
+        let builtins = self.load(POINTER, context, offset::CONTEXT_BUILTINS);
+        let raise = self.load(POINTER, builtins, BuiltinTable::RAISE_OFFSET as i32);
+        self.call_c(super::c_signature([], []), raise, &[]);
+        // Raising does not return.
+        let code = TrapCode::unwrap_user(sarsen_abi::TrapCode::Unreachable.byte());
+        self.builder.ins().trap(code);
+    }
+}

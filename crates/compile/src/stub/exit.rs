@@ -1,0 +1,43 @@
+//! Exit stubs: how WebAssembly code calls a host function of some type.
+//!
+//! ```text
+//!   results exit(host, params...)                          tail
+//!     trap unless the stack has enough room for the host
+//!     record the exit
+//!     values... = params                                   in the stub's frame
+//!     status = host.call(host, &values)                    system_v
+//!     raise unless status is STATUS_OK
+//!     return values...
+//! ```
+
+use super::assembler::{Assembler, POINTER};
+use super::c_signature;
+use crate::lower::wasm_signature;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind};
+use sarsen_abi::types::FuncType;
+use sarsen_abi::vmctx::{VAL_RAW_SIZE, offset};
+
+/// Writes the exit stub of a function type.
+pub(super) fn build(asm: &mut Assembler<'_>, ty: &FuncType) {
+    asm.check_stack();
+    let params = asm.params();
+    let (host, args) = params.split_first().expect("the context comes first");
+    asm.record_exit(*host);
+
+    let count = ty.params.len().max(ty.results.len()) as u32;
+    let slot = asm.builder.create_sized_stack_slot(StackSlotData::new(
+        StackSlotKind::ExplicitSlot,
+        count * VAL_RAW_SIZE,
+        VAL_RAW_SIZE.ilog2() as u8,
+    ));
+    let values = asm.builder.ins().stack_addr(POINTER, slot, 0);
+    asm.store_values(&ty.params, args, values);
+
+    let call = asm.load(POINTER, *host, offset::HOSTCTX_CALL);
+    let signature = c_signature([POINTER, POINTER], [I64]);
+    let status = asm.call_c(signature, call, &[*host, values])[0];
+    asm.raise_unless_ok(status, *host);
+    let results = asm.load_values(&wasm_signature(ty).returns, values);
+    asm.builder.ins().return_(&results);
+}

@@ -1,0 +1,109 @@
+//! What a stub's machine code must and must not do, whoever lands in it or leaves it.
+
+use super::{Stub, of_module};
+use crate::compiled::CompiledFunction;
+use crate::optimize::{Work, compile_all};
+use crate::target;
+use sarsen_abi::module::Module;
+use sarsen_abi::types::{CompositeType, FuncType, SubType, ValType};
+use sarsen_abi::{Builtin, Settings, TrapCode, TypeIndex};
+
+fn func_type(params: &[ValType], results: &[ValType]) -> FuncType {
+    FuncType {
+        params: params.into(),
+        results: results.into(),
+    }
+}
+
+fn compile(stub: Stub<'_>) -> CompiledFunction {
+    let isa = target::host_isa(&Settings::default()).expect("the tests run on a supported machine");
+    let mut functions = compile_all(&*isa, None, vec![Work::Stub(stub)]).expect("stubs compile");
+    functions.pop().expect("one piece of work is one function")
+}
+
+/// A type whose values fill all registers and some of the stack, both ways.
+fn large_type() -> FuncType {
+    let all = [
+        ValType::I32,
+        ValType::I64,
+        ValType::F32,
+        ValType::F64,
+        ValType::V128,
+        ValType::FUNCREF,
+        ValType::EXTERNREF,
+    ];
+    let many: Vec<ValType> = all.iter().copied().cycle().take(100).collect();
+    func_type(&many, &many)
+}
+
+/// Whether `code` contains these bytes.
+fn contains(function: &CompiledFunction, bytes: &[u8]) -> bool {
+    function.code.windows(bytes.len()).any(|w| w == bytes)
+}
+
+#[test]
+fn whoever_lands_in_an_entry_stub_gets_all_native_registers_back() {
+    for ty in [func_type(&[], &[]), large_type()] {
+        let stub = compile(Stub::Entry(TypeIndex::new(0), &ty));
+        let [handler] = stub.handlers[..] else {
+            panic!("an entry stub has one call: {:?}", stub.handlers);
+        };
+        assert!(handler.frame_offset > 0);
+        // Stores to [rsp + offset] of rbx, r12, r13, r14 and r15, whatever the offset's size.
+        for register in [
+            [0x48, 0x89, 0x5c, 0x24],
+            [0x4c, 0x89, 0x64, 0x24],
+            [0x4c, 0x89, 0x6c, 0x24],
+            [0x4c, 0x89, 0x74, 0x24],
+            [0x4c, 0x89, 0x7c, 0x24],
+        ] {
+            let near = contains(&stub, &register);
+            let first = contains(&stub, &[register[0], 0x89, register[2] - 0x40, 0x24]);
+            let far = contains(&stub, &[register[0], 0x89, register[2] + 0x40, 0x24]);
+            assert!(near || first || far, "{register:x?} in {:x?}", stub.code);
+        }
+        assert!(stub.stack_maps.is_empty());
+        assert!(stub.relocs.is_empty());
+    }
+}
+
+#[test]
+fn an_exit_stub_checks_the_stack_before_the_host_is_entered() {
+    for ty in [func_type(&[], &[]), large_type()] {
+        let stub = compile(Stub::Exit(TypeIndex::new(0), &ty));
+        assert!(stub.traps.iter().any(|t| t.1 == TrapCode::StackOverflow));
+        assert!(stub.handlers.is_empty());
+        assert!(stub.stack_maps.is_empty());
+    }
+}
+
+#[test]
+fn every_builtin_has_a_stub_that_refers_to_nothing_but_its_context() {
+    for &builtin in Builtin::ALL {
+        let stub = compile(Stub::Builtin(builtin));
+        assert!(stub.relocs.is_empty());
+        assert!(stub.points.is_empty());
+    }
+}
+
+#[test]
+fn every_function_type_has_both_stubs_and_no_other_type_has_any() {
+    let func = SubType {
+        is_final: true,
+        supertype: None,
+        composite: CompositeType::Func(func_type(&[], &[])),
+    };
+    let structure = SubType {
+        composite: CompositeType::Struct(Box::new([])),
+        ..func.clone()
+    };
+    let module = Module {
+        types: vec![structure, func],
+        ..Module::default()
+    };
+    let kinds: Vec<_> = of_module(&module).map(|stub| stub.kind()).collect();
+    assert_eq!(kinds.len(), 2 + Builtin::ALL.len());
+    let ty = TypeIndex::new(1);
+    assert!(kinds.contains(&crate::compiled::CodeKind::Entry(ty)));
+    assert!(kinds.contains(&crate::compiled::CodeKind::Exit(ty)));
+}
