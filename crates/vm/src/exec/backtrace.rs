@@ -5,9 +5,9 @@
 //!
 //! Of a deep stack the innermost and the outermost frames are kept, and those in between are counted.
 
-use super::walk::Frame;
+use super::walk::{Frame, Step, Walk};
 use crate::code::{self, EngineCode};
-use crate::instance::BacktraceLimits;
+use crate::instance::{BacktraceLimits, Store};
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -63,6 +63,18 @@ impl fmt::Debug for Backtrace {
             .field("omitted", &self.omitted)
             .finish()
     }
+}
+
+/// Where compiled code of a store is now: it has called the host function that asks. `None` when the
+/// store's configuration asks for no backtraces.
+pub fn capture(store: &Store) -> Option<Box<Backtrace>> {
+    let mut capture = Capture::new(store.config().backtrace)?;
+    for step in Walk::new(store) {
+        if let Step::Wasm(frame) = step {
+            capture.push(&frame);
+        }
+    }
+    Some(capture.finish())
 }
 
 /// A backtrace in the making.
@@ -126,7 +138,7 @@ impl Capture {
     }
 
     /// The backtrace.
-    pub(super) fn finish(self) -> Option<Box<Backtrace>> {
+    pub(super) fn finish(self) -> Box<Backtrace> {
         let (pcs, omitted) = self.into_pcs();
         let mut codes: SmallVec<[Arc<EngineCode>; 1]> = SmallVec::new();
         let mut frames = Vec::with_capacity(pcs.len());
@@ -146,11 +158,11 @@ impl Capture {
                 offset: at.offset,
             });
         }
-        Some(Box::new(Backtrace {
+        Box::new(Backtrace {
             frames: frames.into(),
             omitted,
             codes,
-        }))
+        })
     }
 }
 

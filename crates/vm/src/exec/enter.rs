@@ -137,7 +137,7 @@ pub unsafe fn enter(
 }
 
 /// The stack limit when the first calculation left no room: because this thread was never prepared,
-/// because the host runs on a stack that is not the thread's own, or because there is none.
+/// because the stack is another one than that of the outer activation, or because there is none.
 #[cold]
 #[inline(never)]
 fn limit_on_slow_path(
@@ -148,10 +148,14 @@ fn limit_on_slow_path(
 ) -> Result<usize, Box<Unwound>> {
     thread::prepare();
     let own = sp.saturating_sub(max_wasm_stack);
+    // A limit inherited from another stack means nothing: a host function may go on in another thread,
+    // or on a stack that it has made itself (a coroutine's, say).
     let limit = match thread::native_stack() {
-        Some(stack) if stack.contains(&sp) => inherited.max(own).max(stack.start + reserve),
-        // A stack that the host made (a coroutine's, say). Its bounds are unknown, and a limit
-        // inherited from another stack means nothing here: the host must leave enough room.
+        Some(stack) if stack.contains(&sp) => {
+            let inherited = Some(inherited).filter(|limit| stack.contains(limit));
+            own.max(stack.start + reserve).max(inherited.unwrap_or(0))
+        }
+        // The bounds of this stack are unknown: the host must leave enough room.
         _ => own,
     };
     if sp > limit {

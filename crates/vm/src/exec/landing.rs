@@ -155,7 +155,7 @@ unsafe fn leave(ctx: *mut VmStoreCtx, start: Start, out: *mut Resume) {
         }
         let (pc, fp) = entry.expect("every activation has an entry frame");
         let stay = (*ctx).activation.cast::<Stay>();
-        (*stay).backtrace.write(capture.and_then(Capture::finish));
+        (*stay).backtrace.write(capture.map(Capture::finish));
         out.write(exceptional_edge(pc, fp));
     }
 }

@@ -42,7 +42,7 @@ mod symbolize;
 mod thread;
 mod walk;
 
-pub use backtrace::{Backtrace, RawFrame};
+pub use backtrace::{Backtrace, RawFrame, capture};
 pub use builtins::builtin_table;
 pub use enter::{Unwound, enter};
 pub use host_call::host_call;

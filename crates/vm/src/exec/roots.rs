@@ -18,13 +18,8 @@ impl RootSlot {
 }
 
 /// Calls `visit` with every slot in the store's frames that holds a collected reference.
-///
-/// # Safety
-///
-/// As for [`Walk::new`].
-pub unsafe fn frame_roots(store: &Store, mut visit: impl FnMut(RootSlot)) {
-    // SAFETY: the caller's promise.
-    for step in unsafe { Walk::new(store) } {
+pub fn frame_roots(store: &Store, mut visit: impl FnMut(RootSlot)) {
+    for step in Walk::new(store) {
         if let Step::Wasm(frame) = step {
             slots_of(&frame, &mut visit);
         }

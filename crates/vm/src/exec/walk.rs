@@ -105,17 +105,11 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// The frames of a store whose compiled code has called the host, or is not running.
-    ///
-    /// # Safety
-    ///
-    /// The store must be alive, and called from the thread that runs it, in a host function or builtin
-    /// if compiled code of it runs; its frames must stand for `'a`.
-    pub unsafe fn new(store: &'a Store) -> Walk<'a> {
-        // SAFETY: the store is alive.
-        let activation = unsafe { (*store.ctx()).activation };
-        // SAFETY: a linked activation is alive.
-        unsafe { Walk::of_activation(activation) }
+    /// The frames of a store. None, when compiled code of it does not run.
+    pub fn new(store: &'a Store) -> Walk<'a> {
+        // SAFETY: that the store is borrowed means that its compiled code has called the host and waits
+        // (`instance`'s page): the innermost activation has recorded that exit, and the frames stand.
+        unsafe { Walk::of_activation((*store.ctx()).activation) }
     }
 
     /// The frames of a store from this one.
@@ -133,9 +127,14 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The frames of this activation and those below.
+    ///
+    /// # Safety
+    ///
+    /// `activation` must be null or linked, and must have recorded its exit; its frames must stand for
+    /// `'a`.
     unsafe fn of_activation(activation: *const Activation) -> Walk<'a> {
-        // SAFETY: a linked activation is alive, and has recorded its exit when it is not innermost
-        // or the caller of `new` is a host function.
+        // SAFETY: the caller's promise.
         let at = match unsafe { activation.as_ref() } {
             Some(a) => Start {
                 pc: a.exit_pc,
