@@ -107,7 +107,10 @@ impl HeapRange {
         if end > self.committed {
             let len = end - self.committed;
             // SAFETY: making more accessible invalidates no reference.
-            unsafe { self.pages.protect(self.committed, len, Protection::ReadWrite)? };
+            unsafe {
+                self.pages
+                    .protect(self.committed, len, Protection::ReadWrite)?
+            };
             self.committed = end;
         }
         Ok(())
@@ -208,7 +211,12 @@ impl ExternHeap {
             zero: 0,
         };
         // SAFETY: `allocate` has made this much accessible there, aligned for the header.
-        unsafe { self.base().add(at as usize).cast::<ExternBox>().write(object) };
+        unsafe {
+            self.base()
+                .add(at as usize)
+                .cast::<ExternBox>()
+                .write(object)
+        };
         self.data.push(data);
         Ok(NonZeroU32::new(at).expect("nothing is allocated at null"))
     }
@@ -220,7 +228,9 @@ impl ExternHeap {
     ) -> Result<u32, HeapError> {
         let at = self.next;
         let end = at.checked_add(size).ok_or(HeapError::Full)?;
-        let next = end.checked_next_multiple_of(ALIGNMENT).ok_or(HeapError::Full)?;
+        let next = end
+            .checked_next_multiple_of(ALIGNMENT)
+            .ok_or(HeapError::Full)?;
         if next as usize > self.granted {
             let granted = (next as usize).next_multiple_of(CHUNK);
             let first = FIRST as usize;
@@ -228,7 +238,9 @@ impl ExternHeap {
                 return Err(HeapError::Full);
             }
             let range = self.range.as_mut().expect("present until dropped");
-            range.commit(granted).map_err(|e| HeapError::System(e.into()))?;
+            range
+                .commit(granted)
+                .map_err(|e| HeapError::System(e.into()))?;
             self.granted = granted;
         }
         self.next = next;
@@ -334,8 +346,21 @@ mod tests {
     fn references_to_nothing_are_recognized() {
         let mut heap = heap(&Arc::default());
         let good = heap.insert(Box::new(1u64), |_, _| Ok(true)).unwrap().get();
-        for bad in [1, 8, FIRST - 8, good + 8, good + 4, good + 16, u32::MAX, u32::MAX - 7] {
-            assert_eq!(number(&heap, NonZeroU32::new(bad).unwrap()), None, "{bad:#x}");
+        for bad in [
+            1,
+            8,
+            FIRST - 8,
+            good + 8,
+            good + 4,
+            good + 16,
+            u32::MAX,
+            u32::MAX - 7,
+        ] {
+            assert_eq!(
+                number(&heap, NonZeroU32::new(bad).unwrap()),
+                None,
+                "{bad:#x}"
+            );
         }
         // What a damaged heap holds is not followed.
         // SAFETY: the box is there.

@@ -57,7 +57,11 @@ impl ExternType {
     pub fn describe(&self, types: &Registry) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ok = Describe { types, out: &mut text }.extern_type(self);
+        let _ok = Describe {
+            types,
+            out: &mut text,
+        }
+        .extern_type(self);
         text
     }
 }
@@ -137,7 +141,11 @@ impl Describe<'_> {
     }
 
     fn global(&mut self, ty: &GlobalType<TypeId>) -> fmt::Result {
-        self.out.write_str(if ty.mutable { "(global (mut " } else { "(global " })?;
+        self.out.write_str(if ty.mutable {
+            "(global (mut "
+        } else {
+            "(global "
+        })?;
         self.val_type(&ty.content)?;
         self.out.write_str(if ty.mutable { "))" } else { ")" })
     }
@@ -154,10 +162,15 @@ impl Describe<'_> {
     }
 
     fn ref_type(&mut self, ty: &RefType<TypeId>) -> fmt::Result {
-        self.out.write_str(if ty.nullable { "(ref null " } else { "(ref " })?;
+        self.out
+            .write_str(if ty.nullable { "(ref null " } else { "(ref " })?;
         match ty.heap {
             HeapType::Abstract(ty) => self.out.write_str(keyword(ty))?,
-            concrete => write!(self.out, "type {}", concrete.concrete().map_or(0, |id| id.0))?,
+            concrete => write!(
+                self.out,
+                "type {}",
+                concrete.concrete().map_or(0, |id| id.0)
+            )?,
         }
         self.out.write_char(')')
     }

@@ -14,13 +14,11 @@
 //! way than as an import.
 
 use super::engine::Stubs;
-use super::store::Store;
 use super::stable::Stable;
+use super::store::Store;
 use crate::types::RegisteredType;
 use sarsen_abi::TypeId;
-use sarsen_abi::vmctx::{
-    ContextHeader, HOSTCTX_MAGIC, ValRaw, VmCtxHeader, VmFuncRef, VmHostCtx,
-};
+use sarsen_abi::vmctx::{ContextHeader, HOSTCTX_MAGIC, ValRaw, VmCtxHeader, VmFuncRef, VmHostCtx};
 use std::any::Any;
 use std::fmt;
 use std::ptr::{self, NonNull};

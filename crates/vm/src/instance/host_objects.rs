@@ -34,13 +34,19 @@ impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CreateError::TooMany(TooMany { what, limit }) => {
-                write!(f, "the store would have more {what} than its limit of {limit}")
+                write!(
+                    f,
+                    "the store would have more {what} than its limit of {limit}"
+                )
             }
             CreateError::MemoryRefused(bytes) => {
                 write!(f, "a memory of {bytes} bytes exceeds the store's limits")
             }
             CreateError::TableRefused(elements) => {
-                write!(f, "a table of {elements} elements exceeds the store's limits")
+                write!(
+                    f,
+                    "a table of {elements} elements exceeds the store's limits"
+                )
             }
             CreateError::Memory(error) => error.fmt(f),
             CreateError::Table(error) => error.fmt(f),
@@ -88,7 +94,10 @@ impl Store {
     pub fn new_memory(&mut self, ty: MemoryType) -> Result<NonNull<LinearMemory>, CreateError> {
         self.may_create_memory(&ty)?;
         let memory = LinearMemory::new_for_host(self.engine().slots(), ty)?;
-        self.count_more(ResourceCounts { memories: 1, ..NOTHING })?;
+        self.count_more(ResourceCounts {
+            memories: 1,
+            ..NOTHING
+        })?;
         let memory = Stable::new(memory);
         let at = memory.as_non_null();
         self.memories.push(memory);
@@ -109,7 +118,10 @@ impl Store {
     ) -> Result<NonNull<Table>, CreateError> {
         self.may_create_table(&ty)?;
         let mut table = Table::new_for_host(ty)?;
-        self.count_more(ResourceCounts { tables: 1, ..NOTHING })?;
+        self.count_more(ResourceCounts {
+            tables: 1,
+            ..NOTHING
+        })?;
         if init != 0 {
             table
                 .fill(0, init, ty.minimum)
@@ -187,7 +199,8 @@ impl Store {
             Ok(old) => Ok(Some(old)),
             Err(error) => {
                 let message = error.to_string();
-                self.ask(|u| u.memory_grow_failed(&message)).unwrap_or(Ok(()))?;
+                self.ask(|u| u.memory_grow_failed(&message))
+                    .unwrap_or(Ok(()))?;
                 Ok(None)
             }
         }
@@ -223,7 +236,8 @@ impl Store {
             Ok(old) => Ok(Some(old)),
             Err(error) => {
                 let message = error.to_string();
-                self.ask(|u| u.table_grow_failed(&message)).unwrap_or(Ok(()))?;
+                self.ask(|u| u.table_grow_failed(&message))
+                    .unwrap_or(Ok(()))?;
                 Ok(None)
             }
         }

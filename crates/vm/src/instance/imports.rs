@@ -77,8 +77,17 @@ pub struct ImportMismatch {
 
 impl fmt::Display for ImportMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ImportMismatch { module, name, wanted, found, .. } = self;
-        write!(f, "incompatible import type for `{module}::{name}`: wanted {wanted}, found {found}")
+        let ImportMismatch {
+            module,
+            name,
+            wanted,
+            found,
+            ..
+        } = self;
+        write!(
+            f,
+            "incompatible import type for `{module}::{name}`: wanted {wanted}, found {found}"
+        )
     }
 }
 

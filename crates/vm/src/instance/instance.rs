@@ -16,12 +16,8 @@ use super::stable::Stable;
 use super::store::Store;
 use crate::mem::{Block, LinearMemory, Table};
 use sarsen_abi::types::{GlobalType, MemoryType, TableType};
-use sarsen_abi::vmctx::{
-    VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmMemory, VmTable, VmTag,
-};
-use sarsen_abi::{
-    EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TypeId,
-};
+use sarsen_abi::vmctx::{VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmMemory, VmTable, VmTag};
+use sarsen_abi::{EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TypeId};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::fmt;
@@ -107,7 +103,10 @@ impl Instance {
 
     /// An instance whose block is still zero, without memories and tables.
     pub(super) fn new(store: &Store, module: Arc<CompiledModule>) -> Instance {
-        let block = store.engine().blocks().allocate(Instance::block_size(&module));
+        let block = store
+            .engine()
+            .blocks()
+            .allocate(Instance::block_size(&module));
         Instance {
             module,
             store: store.as_non_null(),
@@ -216,7 +215,10 @@ impl Instance {
         let layout = self.module.layout();
         if self.module.module().is_imported_global(global) {
             // SAFETY: the vmctx holds a pointer to a global there since it was filled.
-            unsafe { self.at::<NonNull<VmGlobal>>(layout.imported_global(global)).read() }
+            unsafe {
+                self.at::<NonNull<VmGlobal>>(layout.imported_global(global))
+                    .read()
+            }
         } else {
             self.at(layout.defined_global(global))
         }
@@ -255,9 +257,10 @@ impl Instance {
 
     /// Whether a fault at `address` is in the reservation of a memory that it defines.
     pub(super) fn owns_address(&self, address: usize) -> bool {
-        // SAFETY: ours, and nothing of the store runs.
-        let contains =
-            |memory: &Stable<LinearMemory>| unsafe { memory.as_non_null().as_ref() }.contains(address);
+        let contains = |memory: &Stable<LinearMemory>| {
+            // SAFETY: ours, and nothing of the store runs.
+            unsafe { memory.as_non_null().as_ref() }.contains(address)
+        };
         self.own_memories.iter().any(contains)
     }
 }
@@ -283,7 +286,9 @@ impl DroppedSegments {
     /// Whether the segment at `position` has been dropped.
     pub(super) fn contains(&self, position: usize) -> bool {
         let words = self.0.borrow();
-        words.get(position / 64).is_some_and(|word| word >> (position % 64) & 1 != 0)
+        words
+            .get(position / 64)
+            .is_some_and(|word| word >> (position % 64) & 1 != 0)
     }
 
     /// Drops the segment at `position`.

@@ -110,7 +110,10 @@ impl Store {
         module: &Arc<CompiledModule>,
         imports: &[Import],
     ) -> Result<Instantiated, InstantiateError> {
-        assert!(Arc::ptr_eq(self.engine(), module.engine()), "a module of another engine");
+        assert!(
+            Arc::ptr_eq(self.engine(), module.engine()),
+            "a module of another engine"
+        );
         // SAFETY: the caller's promise.
         unsafe { imports::check(module, imports)? };
         let counts = self.counts();
@@ -119,10 +122,19 @@ impl Store {
         let at = made.inspect_err(|_| self.set_counts(counts))?;
         // SAFETY: just made; only shared references to an instance exist from now on.
         let instance = unsafe { at.as_ref() };
-        instance.apply_active_segments().map_err(InstantiateError::Trap)?;
+        instance
+            .apply_active_segments()
+            .map_err(InstantiateError::Trap)?;
         let start = module.module().start;
-        let start = start.map(|f| instance.func(f).expect("the start function has a reference"));
-        Ok(Instantiated { instance: at, start })
+        let start = start.map(|f| {
+            instance
+                .func(f)
+                .expect("the start function has a reference")
+        });
+        Ok(Instantiated {
+            instance: at,
+            start,
+        })
     }
 
     /// Makes everything but the segments, and puts the instance into the store.
@@ -232,7 +244,7 @@ unsafe fn import_func(
     import: &Import,
 ) -> VmFuncRef {
     let caller = instance.vmctx().as_ptr();
-    let stubs = &instance.module.imports()[position];
+    let wanted = &instance.module.imports()[position];
     // SAFETY: functions of this store or of no store, alive; a context's magic says what it is.
     let (context, type_id) = unsafe {
         match import {
@@ -246,8 +258,8 @@ unsafe fn import_func(
                     return funcref;
                 }
                 if funcref.code.is_null() {
-                    (*func.as_ptr()).code = stubs.exit;
-                    (*func.as_ptr()).entry = stubs.entry;
+                    // The instance may yet fail, and the function outlive it.
+                    store.resolve_with(*func, wanted.stubs(&instance.module));
                 }
                 let context = funcref.context.cast::<VmHostCtx>().read();
                 (VmHostCtx { caller, ..context }, funcref.type_id)
@@ -259,9 +271,9 @@ unsafe fn import_func(
     // SAFETY: the block has a place for the context of every imported function.
     unsafe { at.write(context) };
     VmFuncRef {
-        code: stubs.exit,
+        code: wanted.exit,
         context: at.as_ptr().cast(),
-        entry: stubs.entry,
+        entry: wanted.entry,
         type_id,
         reserved: 0,
     }
@@ -279,7 +291,12 @@ unsafe fn write_funcrefs(instance: &Instance) {
     let first: NonNull<VmFuncRef> = instance.at(instance.module.layout().escaping_func(0));
     for (position, template) in templates.iter().enumerate() {
         // SAFETY: the layout has a place for each, one after the other.
-        unsafe { first.add(position).write(VmFuncRef { context, ..*template }) };
+        unsafe {
+            first.add(position).write(VmFuncRef {
+                context,
+                ..*template
+            })
+        };
     }
 }
 
@@ -332,7 +349,11 @@ unsafe fn write_tags(instance: &Instance) {
         let index = TagIndex::from_usize(index);
         let type_id = module.tag_type(index);
         // SAFETY: the layout has a place for it.
-        unsafe { instance.at(module.layout().defined_tag(index)).write(VmTag { type_id }) };
+        unsafe {
+            instance
+                .at(module.layout().defined_tag(index))
+                .write(VmTag { type_id })
+        };
     }
 }
 
@@ -346,7 +367,11 @@ unsafe fn write_globals(instance: &Instance) {
         let index = GlobalIndex::from_usize(imported + position);
         let value = VmGlobal(instance.evaluate(init));
         // SAFETY: the layout has a place for it.
-        unsafe { instance.at(module.layout().defined_global(index)).write(value) };
+        unsafe {
+            instance
+                .at(module.layout().defined_global(index))
+                .write(value)
+        };
     }
 }
 

@@ -37,6 +37,10 @@ mod extern_type;
 mod host_func;
 mod host_objects;
 mod imports;
+#[expect(
+    clippy::module_inception,
+    reason = "the file is named after its type, as all are"
+)]
 mod instance;
 mod instantiate;
 mod module;
@@ -44,6 +48,10 @@ mod reason;
 mod segments;
 mod stable;
 mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod upcalls;
 
 pub use config::{BacktraceLimits, StoreConfig};

@@ -10,9 +10,7 @@ use hashbrown::HashMap;
 use sarsen_abi::Module;
 use sarsen_abi::types::{GlobalType, TableType};
 use sarsen_abi::vmctx::{VmCtxLayout, VmFuncRef};
-use sarsen_abi::{
-    EntityIndex, FuncIndex, GlobalIndex, TableIndex, TagIndex, TypeId, TypeIndex,
-};
+use sarsen_abi::{EntityIndex, FuncIndex, GlobalIndex, TableIndex, TagIndex, TypeId, TypeIndex};
 use std::fmt;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
@@ -55,6 +53,17 @@ pub(super) struct ImportSlot {
     pub(super) exit: *const u8,
 }
 
+impl ImportSlot {
+    /// The stubs for a function.
+    pub(super) fn stubs(&self, module: &Arc<CompiledModule>) -> Stubs {
+        Stubs {
+            module: Arc::clone(module),
+            entry: self.entry,
+            exit: self.exit,
+        }
+    }
+}
+
 impl CompiledModule {
     /// Registers the types of `code` with `engine` and works out the layout of its instances. Also
     /// for images that consist of stubs only.
@@ -71,7 +80,8 @@ impl CompiledModule {
         let layout = VmCtxLayout::new(&module);
         let imports = import_slots(&module, &types, &code);
         let funcrefs = funcref_templates(&module, &types, &code);
-        let image_token = |image: &Option<_>| image.as_ref().map(|_| ImageToken::new(engine.slots()));
+        let image_token =
+            |image: &Option<_>| image.as_ref().map(|_| ImageToken::new(engine.slots()));
         let compiled = Arc::new(CompiledModule {
             funcref_offsets: funcref_offsets(&module, &layout),
             image_tokens: module.memory_images.iter().map(image_token).collect(),
@@ -152,7 +162,9 @@ impl CompiledModule {
         }
         let positions = self.export_positions.get_or_init(|| {
             let exports = self.module.exports.iter().zip(0..);
-            exports.map(|(e, at)| (e.name.as_str().into(), at)).collect()
+            exports
+                .map(|(e, at)| (e.name.as_str().into(), at))
+                .collect()
         });
         positions.get(name).copied()
     }
@@ -254,13 +266,11 @@ fn stub(found: Option<*const u8>) -> *const u8 {
     found.expect("an image has stubs for every function type that it names")
 }
 
-fn funcref_templates(
-    module: &Module,
-    types: &ModuleTypes,
-    code: &EngineCode,
-) -> Box<[VmFuncRef]> {
+fn funcref_templates(module: &Module, types: &ModuleTypes, code: &EngineCode) -> Box<[VmFuncRef]> {
     let template = |&func: &FuncIndex| {
-        let defined = module.defined_func(func).expect("imported functions do not escape");
+        let defined = module
+            .defined_func(func)
+            .expect("imported functions do not escape");
         let ty = module.funcs[func.index()];
         VmFuncRef {
             code: code.code_ptr(defined),

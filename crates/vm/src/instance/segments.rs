@@ -12,9 +12,7 @@ use crate::mem;
 use sarsen_abi::const_expr::ConstExpr;
 use sarsen_abi::module::{DataMode, ElementItems, ElementMode};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
-use sarsen_abi::{
-    DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TrapCode,
-};
+use sarsen_abi::{DataIndex, ElemIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TrapCode};
 use std::ops::Range;
 use std::ptr::NonNull;
 
@@ -92,7 +90,9 @@ impl Instance {
             NONE
         };
         let start = src as usize;
-        let end = start.checked_add(len as usize).filter(|&end| end <= items.len());
+        let end = start
+            .checked_add(len as usize)
+            .filter(|&end| end <= items.len());
         let end = end.ok_or(TrapCode::TableOutOfBounds)?;
         self.write_elements(table, dst, items, start..end)
     }
@@ -113,9 +113,10 @@ impl Instance {
             ElementItems::Funcs(funcs) => {
                 table.init(at, funcs[range].iter().map(|&func| self.func_bits(func)))
             }
-            ElementItems::Exprs(exprs) => {
-                table.init(at, exprs[range].iter().map(|expr| self.evaluate(expr).0 as u64))
-            }
+            ElementItems::Exprs(exprs) => table.init(
+                at,
+                exprs[range].iter().map(|expr| self.evaluate(expr).0 as u64),
+            ),
         }
         .map_err(|_| TrapCode::TableOutOfBounds)
     }

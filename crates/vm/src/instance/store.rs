@@ -62,7 +62,6 @@ impl StoreId {
 #[repr(C)]
 pub struct Store {
     /// What compiled code knows of the store; first, so that [`Store::from_ctx`] is a cast.
-    #[expect(dead_code, reason = "used through `this` only")]
     ctx: UnsafeCell<VmStoreCtx>,
     /// Where the store is: the pointer from which all others are made.
     this: NonNull<Store>,
@@ -100,6 +99,7 @@ unsafe impl Send for Store {}
 
 impl Store {
     /// Creates an empty store.
+    #[expect(clippy::new_ret_no_self, reason = "a store exists only where it stays")]
     pub fn new(engine: &Arc<Engine>, config: StoreConfig) -> OwnedStore {
         let store = Stable::new(Store {
             ctx: UnsafeCell::new(VmStoreCtx {
@@ -259,7 +259,8 @@ impl Store {
     /// lies in something that the store reserved.
     pub fn owns_address(&self, address: usize) -> bool {
         // SAFETY: the store's own; called when nothing of the store runs.
-        let memory = |m: &Stable<LinearMemory>| unsafe { m.as_non_null().as_ref() }.contains(address);
+        let memory =
+            |m: &Stable<LinearMemory>| unsafe { m.as_non_null().as_ref() }.contains(address);
         // SAFETY: as above.
         let instance =
             |i: &Stable<Instance>| unsafe { i.as_non_null().as_ref() }.owns_address(address);
@@ -293,7 +294,11 @@ impl Store {
     pub fn fuel(&self) -> u64 {
         // SAFETY: as in `set_fuel`.
         let counter = unsafe { (*self.ctx()).fuel };
-        let left = if counter < 0 { counter.unsigned_abs() } else { 0 };
+        let left = if counter < 0 {
+            counter.unsigned_abs()
+        } else {
+            0
+        };
         self.fuel_reserve + left
     }
 

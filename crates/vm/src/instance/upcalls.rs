@@ -9,8 +9,10 @@ use super::reason::{HostError, Reason};
 
 /// Answers to a store's questions.
 ///
-/// An implementation may do what it likes with its own data, but must not reach the untyped store
-/// that asks, except through what a method is given.
+/// While it answers whether something may grow, an implementation may do what it likes with its own
+/// data, but must not use the store that asks: its memories and tables are being changed. While it
+/// answers [`Upcalls::new_epoch`] or [`Upcalls::out_of_fuel`] it may use the store as a host function
+/// may.
 pub trait Upcalls {
     /// Whether a linear memory may have `desired` bytes instead of `current` (0 when it is created).
     /// `maximum` is what its type allows, in bytes.
