@@ -30,7 +30,10 @@ mod target;
 pub use error::CompileError;
 pub use sarsen_abi::image::TargetDescription;
 
+use compiled::CompiledFunction;
 use cranelift_codegen::isa::OwnedTargetIsa;
+use error::Result;
+use image::ImageParts;
 use lower::ModuleContext;
 use optimize::Work;
 use read::Translation;
@@ -94,7 +97,7 @@ impl Compiler {
         let stubs = stub::of_module(module).map(Work::Stub);
         let work = functions.chain(stubs).collect();
         let code = optimize::compile_all(&*self.isa, Some(&cx), work)?;
-        image::link(&translation, code, self.target(), &self.settings)
+        self.link(&translation, code)
     }
 
     /// Compiles an image without functions, for the entry and exit stubs of `types`: host functions
@@ -107,6 +110,17 @@ impl Compiler {
         let translation = Translation::of_module(stub::module_of_types(types, self.features));
         let work = stub::of_module(&translation.module).map(Work::Stub).collect();
         let code = optimize::compile_all(&*self.isa, None, work)?;
-        image::link(&translation, code, self.target(), &self.settings)
+        self.link(&translation, code)
+    
+    fn link(&self, translation: &Translation<'_>, code: Vec<CompiledFunction>) -> Result<Vec<u8>> {
+        let parts = ImageParts {
+            module: &translation.module,
+            target: &self.target(),
+            settings: &self.settings,
+            data: &translation.data,
+            names: &translation.names.funcs,
+            custom: &translation.custom,
+        };
+        image::link(code, &parts)
     }
 }

@@ -38,9 +38,6 @@ pub(crate) struct Translation<'a> {
     pub(crate) names: Names<'a>,
     /// The custom sections that are kept: DWARF (`.debug_*`), by name, in order.
     pub(crate) custom: Vec<(&'a str, &'a [u8])>,
-    /// Where the contents of the code section begin, in bytes from the beginning of the module:
-    /// DWARF counts from there. Zero without a code section.
-    pub(crate) code_section_offset: u64,
 }
 
 impl Translation<'_> {
@@ -52,7 +49,6 @@ impl Translation<'_> {
             data: Vec::new(),
             names: Names::default(),
             custom: Vec::new(),
-            code_section_offset: 0,
         }
     }
 }
@@ -135,7 +131,6 @@ fn finish(
         mut escaping,
         names,
         custom,
-        code_section_offset,
         mut used,
         ..
     } = sections;
@@ -158,7 +153,6 @@ fn finish(
     escaping.dedup();
     module.escaping_funcs = escaping;
     module.name = module_name.map(str::to_owned);
-    module.code_offset = code_section_offset;
     module.features = features;
     module.features_used = used.to_features(features);
     let data = data::lay_out(&mut module, &data);
@@ -168,7 +162,6 @@ fn finish(
         data,
         names,
         custom,
-        code_section_offset,
     })
 }
 

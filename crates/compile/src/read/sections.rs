@@ -36,8 +36,6 @@ pub(super) struct Sections<'a> {
     pub(super) names: Option<wasmparser::NameSectionReader<'a>>,
     /// Custom sections that are kept.
     pub(super) custom: Vec<(&'a str, &'a [u8])>,
-    /// See [`super::Translation::code_section_offset`].
-    pub(super) code_section_offset: u64,
     /// Features seen.
     pub(super) used: Used,
     types: TypeKinds,
@@ -68,7 +66,7 @@ impl<'a> Sections<'a> {
             Payload::CodeSectionStart {
                 unchecked_range, ..
             } => {
-                self.code_section_offset = unchecked_range.start;
+                self.module.code_offset = unchecked_range.start;
                 Ok(())
             }
             Payload::CustomSection(section) => {
