@@ -111,7 +111,8 @@ impl Compiler {
         let work = stub::of_module(&translation.module).map(Work::Stub).collect();
         let code = optimize::compile_all(&*self.isa, None, work)?;
         self.link(&translation, code)
-    
+    }
+
     fn link(&self, translation: &Translation<'_>, code: Vec<CompiledFunction>) -> Result<Vec<u8>> {
         let parts = ImageParts {
             module: &translation.module,
