@@ -1,0 +1,440 @@
+//! The state of lowering one function, and what every kind of instruction uses of it: the operand
+//! stack, locals, traps, collected references, and values that are computed once, in the entry
+//! block.
+
+use super::ModuleContext;
+use super::call::Callees;
+use super::control::Label;
+use super::inline::InlineState;
+use super::interrupt::FuelCounter;
+use super::memory::MemoryAccess;
+use super::region::Region;
+use super::signature::{POINTER, Repr, wasm_signature};
+use super::source::SourceRecorder;
+use crate::compiled::{ClifName, CodeKind, SourceTable};
+use crate::error::{CompileError, Result};
+use crate::read::Body;
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
+use cranelift_codegen::entity::EntitySet;
+use cranelift_codegen::ir;
+use cranelift_codegen::ir::immediates::Offset32;
+use cranelift_codegen::ir::{
+    Block, GlobalValueData, Inst, InstBuilder, MemFlagsData, Type, UserFuncName, Value, types,
+};
+use cranelift_codegen::isa::TargetFrontendConfig;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use sarsen_abi::vmctx::offset;
+use sarsen_abi::{DefinedFuncIndex, FuncIndex, TrapCode, TypeIndex};
+use std::collections::HashMap;
+
+/// The lowering of one function.
+pub(super) struct Lowering<'m, 'f> {
+    pub(super) cx: &'m ModuleContext<'m>,
+    pub(super) builder: FunctionBuilder<'f>,
+    /// The instance: the first parameter.
+    pub(super) vmctx: Value,
+    /// WebAssembly's operands.
+    pub(super) stack: Vec<Value>,
+    /// The blocks that are open and whose beginning can be reached, innermost last.
+    pub(super) labels: Vec<Label>,
+    /// While the current instruction cannot be reached: how many blocks were opened since.
+    pub(super) unreachable: Option<u32>,
+    /// The function that the current instruction belongs to.
+    pub(super) frame: Frame,
+    pub(super) source: SourceRecorder,
+    pub(super) callees: Callees,
+    pub(super) inline: InlineState,
+    pub(super) fuel: FuelCounter,
+    /// By memory index, what is known of those that were accessed.
+    pub(super) memories: Vec<Option<MemoryAccess>>,
+    entry: EntryBlock,
+    references: EntitySet<Value>,
+}
+
+/// A function whose instructions are being lowered: the one that is compiled, or one inlined.
+pub(super) struct Frame {
+    /// Which function.
+    pub(super) func: FuncIndex,
+    /// How many labels there are below its own.
+    pub(super) floor: usize,
+    /// Its parameters and locals.
+    pub(super) locals: Vec<Local>,
+}
+
+/// A parameter or local.
+#[derive(Clone, Copy)]
+pub(super) enum Local {
+    /// One that is never written.
+    Value(Value),
+    /// Any other.
+    Variable {
+        /// What stands for it while SSA form is built.
+        variable: Variable,
+        /// How its values are represented.
+        repr: Repr,
+    },
+}
+
+/// Where values go that are computed once and used anywhere.
+///
+/// The instructions that compute them are put at the beginning of the entry block. They are loads
+/// that are readonly and movable, so that the optimizer sinks them to where they are used.
+struct EntryBlock {
+    block: Block,
+    /// The last of these instructions.
+    last: Option<Inst>,
+    /// By the address and offset loaded from.
+    loads: HashMap<(Value, i32), Value>,
+}
+
+/// Declares the CLIF function for `func`, without code.
+pub(super) fn declare(cx: &ModuleContext<'_>, func: DefinedFuncIndex) -> ir::Function {
+    let name = UserFuncName::User(CodeKind::Wasm(func).to_clif_name());
+    let ty = cx.module.func_type(cx.module.func_index(func));
+    let mut clif = ir::Function::with_name_signature(name, wasm_signature(ty));
+    let flags = clif
+        .dfg
+        .mem_flags
+        .insert_unchecked(MemFlagsData::trusted().with_readonly());
+    let vmctx = clif.create_global_value(GlobalValueData::VMContext);
+    let mut load = |base, offset| {
+        clif.create_global_value(GlobalValueData::Load {
+            base,
+            offset: Offset32::new(offset),
+            global_type: POINTER,
+            flags,
+        })
+    };
+    let store = load(vmctx, offset::CONTEXT_STORE);
+    let stack_limit = load(store, offset::STORE_STACK_LIMIT);
+    clif.stack_limit = Some(stack_limit);
+    clif
+}
+
+impl<'m, 'f> Lowering<'m, 'f> {
+    /// Begins to lower `func` into `clif`, as far as its parameters.
+    pub(super) fn new(
+        cx: &'m ModuleContext<'m>,
+        func: FuncIndex,
+        clif: &'f mut ir::Function,
+        builders: &'f mut FunctionBuilderContext,
+    ) -> Self {
+        let defined = cx.module.defined_func(func).expect("it has a body");
+        let start = cx.body(defined).body.range().start;
+        let mut builder = FunctionBuilder::new(clif, builders);
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.ensure_inserted_block();
+        builder.seal_block(entry);
+        Lowering {
+            cx,
+            vmctx: builder.block_params(entry)[0],
+            builder,
+            stack: Vec::new(),
+            labels: Vec::new(),
+            unreachable: None,
+            frame: Frame {
+                func,
+                floor: 0,
+                locals: Vec::new(),
+            },
+            source: SourceRecorder::new(start),
+            callees: Callees::default(),
+            inline: InlineState::new(cx, func),
+            fuel: FuelCounter::default(),
+            memories: Vec::new(),
+            entry: EntryBlock {
+                block: entry,
+                last: None,
+                loads: HashMap::new(),
+            },
+            references: EntitySet::new(),
+        }
+    }
+
+    /// Lowers the function itself.
+    pub(super) fn lower_own_body(&mut self) -> Result<()> {
+        self.mark();
+        let cx = self.cx;
+        let func = self.frame.func;
+        let params: Vec<Value> = self.builder.block_params(self.entry.block)[1..].to_vec();
+        for (&value, ty) in params.iter().zip(&cx.module.func_type(func).params) {
+            let repr = Repr::of(ty);
+            self.note_repr(value, repr);
+            let local = self.new_local(repr, value);
+            self.frame.locals.push(local);
+        }
+        let body = cx.body(cx.module.defined_func(func).expect("it has a body"));
+        self.declare_locals(body, |_| true)?;
+        self.interruption_point();
+        self.open_body(cx.module.funcs[func.index()]);
+        self.lower_instructions(body)
+    }
+
+    /// Declares the locals of `body`, which start as zero. `is_written` tells which of them need a
+    /// variable, by their number.
+    pub(super) fn declare_locals(
+        &mut self,
+        body: &Body<'_>,
+        is_written: impl Fn(usize) -> bool,
+    ) -> Result<()> {
+        let mut zeros: Vec<(Type, Value)> = Vec::new();
+        for run in body.body.get_locals_reader().map_err(malformed)? {
+            let (count, ty) = run.map_err(malformed)?;
+            let repr = Repr::of_parsed(self.cx.module, ty);
+            let zero = match zeros.iter().find(|(ty, _)| *ty == repr.ty) {
+                Some(&(_, zero)) => zero,
+                None => {
+                    let zero = self.zero(repr.ty);
+                    zeros.push((repr.ty, zero));
+                    zero
+                }
+            };
+            for _ in 0..count {
+                let local = if is_written(self.frame.locals.len()) {
+                    self.new_local(repr, zero)
+                } else {
+                    Local::Value(zero)
+                };
+                self.frame.locals.push(local);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lowers the instructions of a body whose label has just been opened, until it is closed.
+    pub(super) fn lower_instructions(&mut self, body: &Body<'_>) -> Result<()> {
+        let mut reader = body.body.get_operators_reader().map_err(malformed)?;
+        while self.labels.len() > self.frame.floor {
+            let offset = reader.original_position();
+            let operator = reader.read().map_err(malformed)?;
+            self.source.go_to(offset);
+            self.lower_operator(&operator, offset)?;
+        }
+        Ok(())
+    }
+
+    /// Finishes the function.
+    pub(super) fn finish(
+        mut self,
+        target: TargetFrontendConfig,
+    ) -> (SourceTable, EntitySet<Value>) {
+        self.builder
+            .make_stack_map_alias_region(Box::new(|regions, _, _, _| {
+                Some(Region::Frame.intern(regions))
+            }));
+        self.builder.finalize(target);
+        (self.source.finish(), self.references)
+    }
+
+    // Operands.
+
+    /// Pushes an operand.
+    pub(super) fn push(&mut self, value: Value) {
+        self.stack.push(value);
+    }
+
+    /// Pops an operand.
+    pub(super) fn pop(&mut self) -> Value {
+        self.stack.pop().expect("validated: an operand")
+    }
+
+    /// Pops two operands; the second was on top.
+    pub(super) fn pop2(&mut self) -> (Value, Value) {
+        let y = self.pop();
+        (self.pop(), y)
+    }
+
+    /// Pops three operands; the third was on top.
+    pub(super) fn pop3(&mut self) -> (Value, Value, Value) {
+        let z = self.pop();
+        let (x, y) = self.pop2();
+        (x, y, z)
+    }
+
+    /// The topmost `count` operands.
+    pub(super) fn top(&self, count: usize) -> &[Value] {
+        &self.stack[self.stack.len() - count..]
+    }
+
+    /// The type of a value.
+    pub(super) fn type_of(&self, value: Value) -> Type {
+        self.builder.func.dfg.value_type(value)
+    }
+
+    // Locals.
+
+    /// A local that may be written, and what it begins as.
+    pub(super) fn new_local(&mut self, repr: Repr, value: Value) -> Local {
+        let variable = match self.inline.reuse_variable(repr) {
+            Some(variable) => variable,
+            None => self.new_variable(repr),
+        };
+        self.builder.def_var(variable, value);
+        Local::Variable { variable, repr }
+    }
+
+    fn new_variable(&mut self, repr: Repr) -> Variable {
+        let variable = self.builder.declare_var(repr.ty);
+        if repr.collected {
+            self.builder.declare_var_needs_stack_map(variable);
+        }
+        variable
+    }
+
+    /// `local.get`
+    pub(super) fn local_get(&mut self, local: u32) {
+        let value = match self.frame.locals[local as usize] {
+            Local::Value(value) => value,
+            Local::Variable { variable, .. } => self.builder.use_var(variable),
+        };
+        self.push(value);
+    }
+
+    /// `local.set`
+    pub(super) fn local_set(&mut self, local: u32) {
+        let value = self.pop();
+        self.write_local(local, value);
+    }
+
+    /// `local.tee`
+    pub(super) fn local_tee(&mut self, local: u32) {
+        let value = *self.stack.last().expect("validated: an operand");
+        self.write_local(local, value);
+    }
+
+    fn write_local(&mut self, local: u32, value: Value) {
+        let Local::Variable { variable, .. } = self.frame.locals[local as usize] else {
+            panic!("local {local} was said to be never written");
+        };
+        self.builder.def_var(variable, value);
+    }
+
+    // Values.
+
+    /// An integer constant.
+    pub(super) fn iconst(&mut self, ty: Type, value: i64) -> Value {
+        // Cranelift wants narrower constants zero-extended.
+        let value = if ty == types::I32 {
+            i64::from(value as u32)
+        } else {
+            value
+        };
+        self.builder.ins().iconst(ty, value)
+    }
+
+    /// Zero, of any type that a local can have.
+    pub(super) fn zero(&mut self, ty: Type) -> Value {
+        match ty {
+            types::F32 => self.builder.ins().f32const(0.0),
+            types::F64 => self.builder.ins().f64const(0.0),
+            types::I8X16 => {
+                let zero = self.builder.func.dfg.constants.insert([0; 16][..].into());
+                self.builder.ins().vconst(ty, zero)
+            }
+            _ => self.builder.ins().iconst(ty, 0),
+        }
+    }
+
+    /// Zero-extends an index of 32 or 64 bits to 64.
+    pub(super) fn extend_index(&mut self, index: Value) -> Value {
+        if self.type_of(index) == types::I64 {
+            index
+        } else {
+            self.builder.ins().uextend(types::I64, index)
+        }
+    }
+
+    /// Declares that `value` is a collected reference: it must be in stack maps. Every such value
+    /// is declared where it is made.
+    pub(super) fn declare_reference(&mut self, value: Value) {
+        debug_assert_eq!(self.type_of(value), types::I32);
+        self.builder.declare_value_needs_stack_map(value);
+        self.references.insert(value);
+    }
+
+    /// Declares `value` if its representation says that it is a collected reference.
+    pub(super) fn note_repr(&mut self, value: Value, repr: Repr) {
+        if repr.collected {
+            self.declare_reference(value);
+        }
+    }
+
+    // Blocks, traps.
+
+    /// Makes the current instruction's source location that of the code that follows. Everything that
+    /// emits code which may trap or call does this first.
+    pub(super) fn mark(&mut self) {
+        let location = self.source.location();
+        self.builder.set_srcloc(location);
+    }
+
+    /// Goes on in `block`, all of whose predecessors are known.
+    pub(super) fn continue_in(&mut self, block: Block) {
+        self.builder.seal_block(block);
+        self.builder.switch_to_block(block);
+    }
+
+    /// Runs `slow` if `condition` holds, in a block out of the way, then goes on.
+    pub(super) fn if_rarely(&mut self, condition: Value, slow: impl FnOnce(&mut Self)) {
+        let slow_block = self.builder.create_block();
+        let next = self.builder.create_block();
+        self.builder.set_cold_block(slow_block);
+        self.builder
+            .ins()
+            .brif(condition, slow_block, &[], next, &[]);
+        self.continue_in(slow_block);
+        slow(self);
+        self.builder.ins().jump(next, &[]);
+        self.continue_in(next);
+    }
+
+    // Memory that compiled code shares with the runtime.
+
+    /// Flags for an access to `region` that cannot trap.
+    pub(super) fn flags(&mut self, region: Region) -> MemFlagsData {
+        let region = region.intern(&mut self.builder.func.dfg.alias_regions);
+        MemFlagsData::trusted().with_alias_region(Some(region))
+    }
+
+    /// Loads a pointer or number that never changes during an instance's life, and is no collected
+    /// reference. The load is in the entry block, so `base` must be the vmctx or come from here.
+    pub(super) fn load_once(&mut self, ty: Type, base: Value, offset: i32) -> Value {
+        if let Some(&value) = self.entry.loads.get(&(base, offset)) {
+            debug_assert_eq!(self.type_of(value), ty);
+            return value;
+        }
+        let at = FuncCursor::new(self.builder.func);
+        let mut at = match self.entry.last {
+            Some(last) => at.after_inst(last),
+            None => at.at_first_insertion_point(self.entry.block),
+        };
+        let flags = MemFlagsData::trusted().with_readonly().with_can_move();
+        let value = at.ins().load(ty, flags, base, offset);
+        self.entry.last = at.func.dfg.value_def(value).inst();
+        self.entry.loads.insert((base, offset), value);
+        value
+    }
+
+    /// The store's fields.
+    pub(super) fn store_context(&mut self) -> Value {
+        self.load_once(POINTER, self.vmctx, offset::CONTEXT_STORE)
+    }
+
+    /// The engine's id of a type. Ids differ between engines, so it is loaded.
+    pub(super) fn type_id(&mut self, ty: TypeIndex) -> Value {
+        let ids = self.load_once(POINTER, self.vmctx, offset::VMCTX_TYPE_IDS);
+        self.load_once(types::I32, ids, ty.as_u32() as i32 * 4)
+    }
+}
+
+/// Cranelift's form of a trap code.
+pub(super) const fn trap_code(code: TrapCode) -> ir::TrapCode {
+    ir::TrapCode::unwrap_user(code.byte())
+}
+
+/// An error in a body, which cannot be after validation.
+pub(super) fn malformed(error: wasmparser::Error) -> CompileError {
+    CompileError::at(error.offset(), error.message())
+}

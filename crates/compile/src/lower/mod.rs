@@ -1,0 +1,101 @@
+//! Lowering: the bodies of a valid module to CLIF, Cranelift's intermediate code.
+//!
+//! One body at a time, in one pass over its instructions, inlining small callees as it goes. What
+//! comes out calls other functions of the module directly, and reaches everything else through its
+//! first parameter, the vmctx (`sarsen_abi::vmctx`).
+//!
+//! | file | what it lowers |
+//! |---|---|
+//! | `dispatch` | tells which of the following an instruction belongs to |
+//! | `control` | blocks, branches, returns, code that cannot be reached |
+//! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
+//! | `numeric`, `memory`, `bulk`, `table`, `global`, `reference` | the other instructions |
+//! | `interrupt` | counting fuel, looking at the epoch |
+//! | `function` | the state of a lowering: operands, locals, references, entry-block values |
+//! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
+//! | `module_context` | what all lowerings of a module share |
+//!
+//! Invariants of what comes out:
+//!
+//! - Whatever may trap or call has a source location: the number of a point in the function's
+//!   [`SourceTable`].
+//! - Every store has an alias region, because Cranelift takes one without for a fence.
+//! - Every value that is a collected reference is declared for stack maps
+//!   (`Lowering::declare_reference`), and no load of one is readonly or movable.
+//!
+//! Validation is `read`'s business; this folder takes it for granted. It is `optimize` that calls
+//! [`lower_function`], from many threads.
+
+mod bound;
+mod bulk;
+mod call;
+mod control;
+mod dispatch;
+mod function;
+mod global;
+mod inline;
+mod interrupt;
+mod memory;
+mod module_context;
+mod numeric;
+mod reference;
+mod region;
+mod signature;
+mod source;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use module_context::ModuleContext;
+pub(crate) use signature::{builtin_signature, wasm_signature};
+
+use crate::compiled::SourceTable;
+use crate::error::Result;
+use cranelift_codegen::entity::EntitySet;
+use cranelift_codegen::ir;
+use cranelift_codegen::isa::TargetFrontendConfig;
+use cranelift_frontend::FunctionBuilderContext;
+use function::Lowering;
+use sarsen_abi::DefinedFuncIndex;
+
+/// A function in CLIF.
+pub(crate) struct LoweredFunction {
+    /// The code. Its source locations are numbers of points of `source`.
+    pub(crate) clif: ir::Function,
+    /// The points. Number 0 is the beginning of the function.
+    pub(crate) source: SourceTable,
+    /// The values that are collected references, for checking where they are used. Block parameters
+    /// that stand for a local are not among them.
+    pub(crate) references: EntitySet<ir::Value>,
+}
+
+/// Lowers one function of a module. `builders` is memory to reuse.
+///
+/// # Errors
+///
+/// The function uses an instruction that is not supported.
+pub(crate) fn lower_function(
+    cx: &ModuleContext<'_>,
+    func: DefinedFuncIndex,
+    target: TargetFrontendConfig,
+    builders: &mut FunctionBuilderContext,
+) -> Result<LoweredFunction> {
+    let index = cx.module.func_index(func);
+    let mut clif = function::declare(cx, func);
+    let mut lowering = Lowering::new(cx, index, &mut clif, builders);
+    let lowered = lowering.lower_own_body();
+    // An error leaves blocks unfinished, which the builder must not see when it finishes.
+    let (source, references) = match lowered {
+        Ok(()) => lowering.finish(target),
+        Err(error) => {
+            *builders = FunctionBuilderContext::new();
+            return Err(error.in_function(index));
+        }
+    };
+    Ok(LoweredFunction {
+        clif,
+        source,
+        references,
+    })
+}

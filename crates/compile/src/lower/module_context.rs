@@ -1,0 +1,47 @@
+//! What all lowerings of one module share, on all threads.
+
+use super::inline::{self, Candidate};
+use crate::read::Body;
+use sarsen_abi::vmctx::VmCtxLayout;
+use sarsen_abi::{DefinedFuncIndex, Module, Settings};
+use std::sync::OnceLock;
+
+/// A module as lowering sees it.
+pub(crate) struct ModuleContext<'a> {
+    /// What it declares.
+    pub(crate) module: &'a Module,
+    /// Its functions' bodies.
+    pub(crate) bodies: &'a [Body<'a>],
+    /// The settings to compile under.
+    pub(crate) settings: &'a Settings,
+    /// Where everything is in a vmctx.
+    pub(crate) layout: VmCtxLayout,
+    /// What is known of each function as a candidate for inlining, once somebody asked.
+    candidates: Box<[OnceLock<Option<Candidate>>]>,
+}
+
+impl<'a> ModuleContext<'a> {
+    /// The context of a module under some settings.
+    pub(crate) fn new(module: &'a Module, bodies: &'a [Body<'a>], settings: &'a Settings) -> Self {
+        assert_eq!(module.num_defined_funcs(), bodies.len());
+        ModuleContext {
+            module,
+            bodies,
+            settings,
+            layout: VmCtxLayout::new(module),
+            candidates: bodies.iter().map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// The body of a function.
+    pub(super) fn body(&self, func: DefinedFuncIndex) -> &'a Body<'a> {
+        &self.bodies[func.index()]
+    }
+
+    /// What inlining must know of `func`, unless it is never inlined.
+    pub(super) fn candidate(&self, func: DefinedFuncIndex) -> Option<&Candidate> {
+        self.candidates[func.index()]
+            .get_or_init(|| inline::examine(self, func))
+            .as_ref()
+    }
+}

@@ -1,0 +1,117 @@
+//! Alias regions: which memory a load or store can touch.
+//!
+//! Accesses in different regions never touch the same bytes, so that Cranelift merges loads across
+//! stores to another region. What the host may change is safe all the same, because every call is a
+//! fence.
+//!
+//! Cranelift keeps a state per block and region, so a function has at most [`MAX_REGIONS`]; what
+//! comes later shares one.
+
+use cranelift_codegen::ir::{AliasRegion, AliasRegionData, AliasRegionSet};
+use sarsen_abi::{GlobalIndex, MemoryIndex, TableIndex};
+use std::borrow::Cow;
+
+/// The largest number of regions in a function, [`Region::Rest`] not counted.
+const MAX_REGIONS: usize = 24;
+
+/// A part of memory that no other part overlaps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Region {
+    /// The frame's slots for collected references.
+    Frame,
+    /// The store's fields.
+    Store,
+    /// The bases and lengths of memories.
+    MemoryDefinitions,
+    /// The bases and lengths of tables.
+    TableDefinitions,
+    /// Every `VmFuncRef`.
+    FuncRefs,
+    /// The bytes of a memory that the module defines.
+    Memory(MemoryIndex),
+    /// The bytes of imported memories: two imports may be one memory.
+    ImportedMemories,
+    /// The elements of a table that the module defines.
+    Table(TableIndex),
+    /// The elements of imported tables.
+    ImportedTables,
+    /// A global that the module defines.
+    Global(GlobalIndex),
+    /// Imported globals.
+    ImportedGlobals,
+    /// What has no region of its own in this function.
+    Rest,
+}
+
+impl Region {
+    /// The number that tells it from others: what it is in the high 8 bits, which one in the low 24.
+    /// (No index space has more than a million entries.)
+    fn id(self) -> u32 {
+        let (kind, index) = match self {
+            Region::Frame => (0, 0),
+            Region::Store => (1, 0),
+            Region::MemoryDefinitions => (2, 0),
+            Region::TableDefinitions => (3, 0),
+            Region::FuncRefs => (4, 0),
+            Region::Memory(index) => (5, index.as_u32()),
+            Region::ImportedMemories => (6, 0),
+            Region::Table(index) => (7, index.as_u32()),
+            Region::ImportedTables => (8, 0),
+            Region::Global(index) => (9, index.as_u32()),
+            Region::ImportedGlobals => (10, 0),
+            Region::Rest => (11, 0),
+        };
+        debug_assert!(index < 1 << 24);
+        kind << 24 | index
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Region::Frame => "frame",
+            Region::Store => "store",
+            Region::MemoryDefinitions => "memory definitions",
+            Region::TableDefinitions => "table definitions",
+            Region::FuncRefs => "function references",
+            Region::Memory(_) => "memory",
+            Region::ImportedMemories => "imported memories",
+            Region::Table(_) => "table",
+            Region::ImportedTables => "imported tables",
+            Region::Global(_) => "global",
+            Region::ImportedGlobals => "imported globals",
+            Region::Rest => "rest",
+        }
+    }
+
+    /// The CLIF region for it, in a function with these regions.
+    pub(super) fn intern(self, regions: &mut AliasRegionSet) -> AliasRegion {
+        if let Some(region) = regions.get(self.id()) {
+            return region;
+        }
+        let region = if regions.len() < MAX_REGIONS {
+            self
+        } else {
+            Region::Rest
+        };
+        regions.insert(AliasRegionData {
+            user_id: region.id(),
+            description: Cow::Borrowed(region.description()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_stays_what_it_was_when_there_are_too_many() {
+        let mut regions = AliasRegionSet::new();
+        let global = |n| Region::Global(GlobalIndex::new(n));
+        let first: Vec<_> = (0..100).map(|n| global(n).intern(&mut regions)).collect();
+        let again: Vec<_> = (0..100).map(|n| global(n).intern(&mut regions)).collect();
+        assert_eq!(first, again);
+        assert_eq!(regions.len(), MAX_REGIONS + 1);
+        assert_ne!(first[0], first[1]);
+        assert_eq!(first[98], first[99]);
+    }
+}

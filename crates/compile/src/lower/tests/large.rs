@@ -1,0 +1,82 @@
+//! Sizes at the limits: what is quadratic or recursive shows here, as a test that does not end or
+//! overflows the stack.
+
+use super::{isa, lower_all};
+use cranelift_codegen::verify_function;
+use sarsen_abi::Settings;
+
+fn lower_and_verify(wat: &str) {
+    let settings = Settings::default();
+    let wasm = wat::parse_str(wat).expect("a test's module is well-formed");
+    let functions = lower_all(&wasm, &settings).expect("a test's module is supported");
+    for function in &functions {
+        verify_function(&function.clif, &*isa(&settings)).expect("lowering makes valid CLIF");
+    }
+}
+
+#[test]
+fn fifty_thousand_locals() {
+    let locals = "(local i32 i64 f32 f64 funcref)".repeat(9_990);
+    lower_and_verify(&format!(
+        "(module (func (result i32) {locals} (local.get 49900)))"
+    ));
+}
+
+#[test]
+fn blocks_nested_as_deep_as_a_body_allows() {
+    // Binary, because text this deep overflows the text parser's stack.
+    let depth = 100_000;
+    let mut body = vec![0];
+    for opcode in [0x02u8, 0x03] {
+        body.extend([opcode, 0x40].repeat(depth));
+        body.extend([0x0b].repeat(depth));
+    }
+    body.push(0x0b);
+    let mut wasm = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0".to_vec();
+    let mut section = vec![1];
+    leb128(&mut section, body.len());
+    section.extend(&body);
+    wasm.push(10);
+    leb128(&mut wasm, section.len());
+    wasm.extend(section);
+    lower_all(&wasm, &Settings::default()).expect("it is valid");
+}
+
+fn leb128(out: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[test]
+fn a_branch_table_with_many_targets_and_operands() {
+    let targets = "0 1 ".repeat(20_000);
+    lower_and_verify(&format!(
+        "(module (func (param i32) (result i32)
+           (block (result i32)
+             (block (result i32)
+               (i32.const 1) (local.get 0) (br_table {targets} 0)))))"
+    ));
+}
+
+#[test]
+fn code_after_a_branch_is_skipped() {
+    lower_and_verify(
+        "(module (func (result i32)
+           (block (result i32)
+             (return (i32.const 1))
+             (loop (if (i32.const 1) (then (br 0)) (else (unreachable))))
+             (block (result i64) (unreachable))
+             (drop)
+             (i32.const 2))))",
+    );
+}
+
+#[test]
+fn an_unsupported_instruction_is_an_error_with_its_place() {
+    let wasm = wat::parse_str("(module (func (result v128) (v128.const i64x2 0 0)))");
+    let error = lower_all(&wasm.expect("well-formed"), &Settings::default());
+    assert!(error.err().expect("vectors are off").offset().is_some());
+}
