@@ -21,7 +21,7 @@
 //!   what is found there.
 
 use super::reason::{HostError, Reason};
-use super::store::Store;
+use super::store::{Store, ask};
 use crate::os::pages::{Protection, Reservation};
 use sarsen_abi::TrapCode;
 use std::any::Any;
@@ -281,25 +281,22 @@ impl Store {
         &mut self,
         data: Box<dyn Any + Send + Sync>,
     ) -> Result<NonZeroU32, HeapError> {
-        let mut heap = match self.heap.take() {
+        let upcalls = self.upcalls();
+        let heap = match &mut self.heap {
             Some(heap) => heap,
             None => self.reserve_heap()?,
         };
-        let may_grow = |now, wanted| {
-            self.ask(|upcalls| upcalls.heap_growing(now, wanted))
-                .unwrap_or(Ok(true))
-        };
-        let reference = heap.insert(data, may_grow);
-        self.heap = Some(heap);
-        reference
+        heap.insert(data, |now, wanted| {
+            ask(upcalls, |u| u.heap_growing(now, wanted)).unwrap_or(Ok(true))
+        })
     }
 
-    fn reserve_heap(&mut self) -> Result<ExternHeap, HeapError> {
+    fn reserve_heap(&mut self) -> Result<&mut ExternHeap, HeapError> {
         let heap = ExternHeap::new(&self.engine.heaps)?;
         // SAFETY: no compiled code of this store runs while it is borrowed here; the base does not
         // change again, because the heap is kept until the store is dropped.
         unsafe { (*self.ctx()).heap_base = heap.base() };
-        Ok(heap)
+        Ok(self.heap.insert(heap))
     }
 
     /// The data of an `externref` of this store.

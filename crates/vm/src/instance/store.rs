@@ -185,9 +185,7 @@ impl Store {
 
     /// Asks the embedder, if it has registered.
     pub(crate) fn ask<R>(&self, question: impl FnOnce(&mut dyn Upcalls) -> R) -> Option<R> {
-        // SAFETY: valid and not otherwise referred to (`set_upcalls`).
-        self.upcalls
-            .map(|mut upcalls| question(unsafe { upcalls.as_mut() }))
+        ask(self.upcalls, question)
     }
 
     /// Records why compiled code is about to be left.
@@ -268,6 +266,15 @@ impl Store {
             || self.memories.iter().any(memory)
             || self.heap.as_ref().is_some_and(|heap| heap.owns(address))
     }
+}
+
+/// Asks who is registered in a store.
+pub(super) fn ask<R>(
+    upcalls: Option<NonNull<dyn Upcalls>>,
+    question: impl FnOnce(&mut dyn Upcalls) -> R,
+) -> Option<R> {
+    // SAFETY: valid and not otherwise referred to (`set_upcalls`).
+    upcalls.map(|mut upcalls| question(unsafe { upcalls.as_mut() }))
 }
 
 /// Why something was not created: the store would hold too much.
