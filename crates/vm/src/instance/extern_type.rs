@@ -195,3 +195,159 @@ fn keyword(ty: AbstractHeapType) -> &'static str {
         A::NoCont => "nocont",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sarsen_abi::types::{CompositeType, SubType};
+    use sarsen_abi::{Module, TypeIndex};
+    use std::sync::Arc;
+
+    /// Registers `(type $0 (sub (func)))`, `(type $1 (sub $0 (func)))`, `(type $2 (func))`.
+    fn types() -> (Arc<Registry>, crate::types::ModuleTypes) {
+        let func = |is_final, supertype: Option<u32>| SubType {
+            is_final,
+            supertype: supertype.map(TypeIndex::new),
+            composite: CompositeType::Func(FuncType {
+                params: Box::default(),
+                results: Box::default(),
+            }),
+        };
+        let module = Module {
+            types: vec![func(false, None), func(false, Some(0)), func(true, None)],
+            rec_groups: vec![0..1, 1..2, 2..3],
+            ..Module::default()
+        };
+        let registry = Arc::new(Registry::new().unwrap());
+        let types = registry.register_module(&module).unwrap();
+        (registry, types)
+    }
+
+    fn memory() -> MemoryType {
+        MemoryType {
+            index: IndexType::I32,
+            shared: false,
+            minimum: 1,
+            maximum: Some(2),
+            page_size_log2: 16,
+        }
+    }
+
+    #[test]
+    fn functions_match_their_declared_supertypes_and_tags_only_themselves() {
+        let (registry, types) = types();
+        let [top, sub, plain] = *types.ids() else {
+            unreachable!()
+        };
+        let matches = |a: ExternType, w: ExternType| a.matches(&w, &registry);
+        for (actual, wanted, func) in [
+            (top, top, true),
+            (sub, top, true),
+            (top, sub, false),
+            (plain, top, false),
+        ] {
+            let funcs = matches(ExternType::Func(actual), ExternType::Func(wanted));
+            assert_eq!(funcs, func);
+            let tags = matches(ExternType::Tag(actual), ExternType::Tag(wanted));
+            assert_eq!(tags, actual == wanted);
+            assert!(!matches(ExternType::Func(actual), ExternType::Tag(wanted)));
+        }
+    }
+
+    #[test]
+    fn mutable_globals_and_tables_match_no_supertypes() {
+        let (registry, types) = types();
+        let reference = |id| RefType {
+            nullable: true,
+            heap: HeapType::ConcreteFunc(id),
+        };
+        let global = |id, mutable| {
+            let content = ValType::Ref(reference(id));
+            ExternType::Global(GlobalType { content, mutable })
+        };
+        let table = |id| {
+            ExternType::Table(TableType {
+                element: reference(id),
+                index: IndexType::I32,
+                minimum: 0,
+                maximum: None,
+            })
+        };
+        let (top, sub) = (types.ids()[0], types.ids()[1]);
+        let matches = |a: ExternType, w: ExternType| a.matches(&w, &registry);
+        assert!(matches(global(sub, false), global(top, false)));
+        assert!(!matches(global(top, false), global(sub, false)));
+        assert!(!matches(global(sub, true), global(top, true)));
+        assert!(matches(global(sub, true), global(sub, true)));
+        assert!(!matches(global(sub, true), global(sub, false)));
+        assert!(matches(table(sub), table(sub)));
+        assert!(!matches(table(sub), table(top)));
+    }
+
+    #[test]
+    fn memories_match_in_every_respect_but_limits_which_may_be_tighter() {
+        let (registry, _types) = types();
+        let wanted = ExternType::Memory(memory());
+        let matches = |ty: MemoryType| ExternType::Memory(ty).matches(&wanted, &registry);
+        let base = memory();
+        assert!(matches(base));
+        assert!(matches(MemoryType { minimum: 2, ..base }));
+        assert!(!matches(MemoryType { minimum: 0, ..base }));
+        let unlimited = MemoryType {
+            maximum: None,
+            ..base
+        };
+        assert!(!matches(unlimited));
+        assert!(wanted.matches(&ExternType::Memory(unlimited), &registry));
+        assert!(!matches(MemoryType {
+            shared: true,
+            ..base
+        }));
+        let index = IndexType::I64;
+        assert!(!matches(MemoryType { index, ..base }));
+        assert!(!matches(MemoryType {
+            page_size_log2: 0,
+            ..base
+        }));
+    }
+
+    #[test]
+    fn types_are_described_as_in_the_text_format() {
+        let (registry, types) = types();
+        let describe = |ty: ExternType| ty.describe(&registry);
+        assert_eq!(describe(ExternType::Memory(memory())), "(memory 1 2)");
+        let odd = MemoryType {
+            index: IndexType::I64,
+            shared: true,
+            page_size_log2: 0,
+            ..memory()
+        };
+        assert_eq!(
+            describe(ExternType::Memory(odd)),
+            "(memory i64 1 2 shared (pagesize 1))"
+        );
+        let content = ValType::Ref(RefType {
+            nullable: false,
+            heap: HeapType::Abstract(AbstractHeapType::Any),
+        });
+        let global = GlobalType {
+            content,
+            mutable: true,
+        };
+        assert_eq!(
+            describe(ExternType::Global(global)),
+            "(global (mut (ref any)))"
+        );
+        assert_eq!(describe(ExternType::Tag(types.ids()[0])), "(tag (func))");
+        let table = TableType {
+            element: RefType::EXTERNREF,
+            index: IndexType::I32,
+            minimum: 5,
+            maximum: None,
+        };
+        assert_eq!(
+            describe(ExternType::Table(table)),
+            "(table 5 (ref null extern))"
+        );
+    }
+}
