@@ -71,11 +71,24 @@ impl Reservation {
     ///
     /// When the system has no such range left, or refuses another mapping.
     pub(crate) fn new(len: usize) -> io::Result<Reservation> {
+        Reservation::map(len, Protection::None)
+    }
+
+    /// Maps `len` zero bytes, readable and writable; memory is committed as it is touched.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reservation::new`].
+    pub(crate) fn new_zeroed(len: usize) -> io::Result<Reservation> {
+        Reservation::map(len, Protection::ReadWrite)
+    }
+
+    fn map(len: usize, protection: Protection) -> io::Result<Reservation> {
         assert!(len > 0 && len.is_multiple_of(PAGE_SIZE));
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        let protection = protection.map_flags();
         // SAFETY: the system chooses an unused range, so nothing existing changes.
-        let base =
-            unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), flags)? };
+        let base = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, protection, flags)? };
         let base = NonNull::new(base.cast()).expect("a mapping never begins at null");
         Ok(Reservation { base, len })
     }
