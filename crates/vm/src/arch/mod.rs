@@ -8,5 +8,10 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
 
+#[cfg(target_arch = "x86_64")]
+mod x86_64_features;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64_features::has_cpu_feature;
+
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("Sarsen's runtime is written and tested for x86-64 only");

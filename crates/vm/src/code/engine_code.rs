@@ -1,11 +1,19 @@
 //! [`EngineCode`]: one image, mapped for execution.
 
-use sarsen_abi::image::{ImageError, ImageLayout, ImageView};
+use super::image_file::ImageFile;
+use super::pc::EnginePc;
+use super::space::TextMapping;
+use crate::arch;
+use sarsen_abi::image::{Host, ImageError, ImageLayout, ImageView};
 use sarsen_abi::{DefinedFuncIndex, Features, Module, Settings, TypeIndex};
 use std::fmt;
 use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 /// What an image must fit.
 #[derive(Clone, Debug)]
@@ -42,12 +50,32 @@ impl From<ImageError> for LoadError {
     }
 }
 
+impl From<std::io::Error> for LoadError {
+    fn from(error: std::io::Error) -> Self {
+        LoadError::System(error)
+    }
+}
+
+impl From<rustix::io::Errno> for LoadError {
+    fn from(error: rustix::io::Errno) -> Self {
+        LoadError::System(error.into())
+    }
+}
+
+/// How many [`EngineCode`]s are alive in this process.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
 /// One image of one engine: shared, immutable, executable. Unmapped when dropped.
 #[derive(Debug)]
 pub struct EngineCode {
-    layout: ImageLayout,
+    /// Borrows from `layout` and `image`, which are never replaced.
+    view: ImageView<'static>,
     module: Arc<Module>,
-    file: File,
+    text: TextMapping,
+    this: Weak<EngineCode>,
+    /// In an [`Arc`] because, unlike a box, it may be moved while it is borrowed.
+    layout: Arc<ImageLayout>,
+    image: ImageFile,
 }
 
 impl EngineCode {
@@ -65,9 +93,9 @@ impl EngineCode {
         bytes: &[u8],
         expected: &Expected<'_>,
     ) -> Result<Arc<EngineCode>, LoadError> {
-        let _ = expected;
-        ImageLayout::parse(bytes)?;
-        Err(ImageError::NotAnImage.into())
+        // Before the copy, which costs more than the checks.
+        let layout = check(bytes, expected)?;
+        EngineCode::new(ImageFile::copy_of(bytes)?, layout)
     }
 
     /// Loads an image from a file: mapped, when the file is ours and nobody else can write it; else
@@ -82,16 +110,56 @@ impl EngineCode {
     /// As for [`EngineCode::from_bytes`]. Also the file's owner must not change or truncate it while
     /// it is loaded.
     pub unsafe fn from_file(
-        file: File,
+        mut file: File,
         expected: &Expected<'_>,
     ) -> Result<Arc<EngineCode>, LoadError> {
-        let _ = (file, expected);
-        Err(ImageError::NotAnImage.into())
+        // SAFETY: the caller vouches for the owner.
+        if let Some(image) = unsafe { ImageFile::open(file.try_clone()?)? } {
+            let layout = check(image.bytes(), expected)?;
+            match EngineCode::new(image, layout) {
+                // Nothing may be executed from that file system.
+                Err(LoadError::System(e)) if e.kind() == std::io::ErrorKind::PermissionDenied => {}
+                result => return result,
+            }
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        // SAFETY: the caller's promise.
+        unsafe { EngineCode::from_bytes(&bytes, expected) }
+    }
+
+    /// Of an image whose checksums are right.
+    fn new(image: ImageFile, layout: ImageLayout) -> Result<Arc<EngineCode>, LoadError> {
+        let layout = Arc::new(layout);
+        // SAFETY: the mapping and the layout stay where they are, unchanged, until `EngineCode` drops
+        // them, and the view is not given out for longer.
+        let (bytes, borrowed): (&'static [u8], &'static ImageLayout) = unsafe {
+            let bytes = image.bytes();
+            (
+                std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()),
+                &*Arc::as_ptr(&layout),
+            )
+        };
+        let view = borrowed.view(bytes)?;
+        let module = Arc::new(view.module()?);
+        let text = TextMapping::new(&image, layout.text_range())?;
+        LIVE.fetch_add(1, Ordering::Relaxed);
+        let code = Arc::new_cyclic(|this| EngineCode {
+            view,
+            module,
+            text: text.owned_by(this.as_ptr()),
+            this: this.clone(),
+            layout,
+            image,
+        });
+        // SAFETY: it is finished, and an `Arc`'s contents do not move.
+        unsafe { code.text.publish() };
+        Ok(code)
     }
 
     /// Another handle to this code.
     pub fn to_arc(&self) -> Arc<EngineCode> {
-        unreachable!("nothing makes one yet")
+        self.this.upgrade().expect("there is a reference to it")
     }
 
     /// What the module declares.
@@ -101,12 +169,17 @@ impl EngineCode {
 
     /// The image's tables.
     pub fn image(&self) -> ImageView<'_> {
-        self.layout.view(&[]).expect("checked when it was loaded")
+        self.view
     }
 
     /// The machine code in memory, as addresses.
-    pub fn text(&self) -> std::ops::Range<usize> {
-        0..0
+    pub fn text(&self) -> Range<usize> {
+        self.text.addresses()
+    }
+
+    /// The place of a text offset in this mapping.
+    pub fn pc_at(&self, offset: u32) -> EnginePc {
+        EnginePc(self.text().start + offset as usize)
     }
 
     /// The address of the code at a text offset.
@@ -115,8 +188,9 @@ impl EngineCode {
     ///
     /// Panics when the offset lies outside of text.
     pub fn ptr_at(&self, offset: u32) -> *const u8 {
-        let _ = offset;
-        std::ptr::null()
+        let text = self.text();
+        assert!((offset as usize) < text.len());
+        ptr::with_exposed_provenance(text.start + offset as usize)
     }
 
     /// The code of a function that the module defines.
@@ -125,36 +199,56 @@ impl EngineCode {
     ///
     /// Panics when the module defines no such function.
     pub fn code_ptr(&self, func: DefinedFuncIndex) -> *const u8 {
-        let _ = func;
-        std::ptr::null()
+        let func = self
+            .view
+            .wasm_func(func)
+            .expect("all functions are in the image");
+        self.ptr_at(func.start)
     }
 
     /// The entry stub of a function type that the module names.
     pub fn entry_ptr(&self, ty: TypeIndex) -> Option<*const u8> {
-        let _ = ty;
-        None
+        Some(self.ptr_at(self.view.stubs(ty)?.entry))
     }
 
     /// The exit stub of a function type that the module names.
     pub fn exit_ptr(&self, ty: TypeIndex) -> Option<*const u8> {
-        let _ = ty;
-        None
+        Some(self.ptr_at(self.view.stubs(ty)?.exit))
     }
 
     /// The data section.
     pub fn data(&self) -> &[u8] {
-        self.image().data()
+        self.view.data()
     }
 
     /// Where the data section can be mapped from: a file, and the offset of the section in it, a
     /// multiple of the page size. Nobody changes that file while this code lives.
     pub fn data_file(&self) -> (BorrowedFd<'_>, u64) {
-        use std::os::fd::AsFd;
-        (self.file.as_fd(), 0)
+        (self.image.as_fd(), self.layout.data_range().start as u64)
     }
 
-    /// How many are alive in this process.
+    /// How many are alive in this process: a test can see that none is leaked.
     pub fn live_count() -> usize {
-        0
+        LIVE.load(Ordering::Relaxed)
     }
+}
+
+impl Drop for EngineCode {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Finds the sections of an image that fits here and is not damaged.
+fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<ImageLayout, ImageError> {
+    let layout = ImageLayout::parse(bytes)?;
+    layout.header().check(&Host {
+        arch: std::env::consts::ARCH,
+        os: std::env::consts::OS,
+        has_cpu_feature: &arch::has_cpu_feature,
+        settings: expected.settings,
+        features: expected.features,
+    })?;
+    layout.verify(bytes)?;
+    Ok(layout)
 }

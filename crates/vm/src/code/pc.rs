@@ -1,8 +1,6 @@
-//! Program counters, and the lock-free lookup of the code that one belongs to.
+//! Program counters, of two kinds that must not be mixed up.
 
-use super::engine_code::EngineCode;
-
-/// A program counter in an [`EngineCode`]'s own mapping.
+/// A program counter in an [`EngineCode`](super::EngineCode)'s own mapping.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct EnginePc(pub usize);
@@ -12,23 +10,3 @@ pub struct EnginePc(pub usize);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct StorePc(pub usize);
-
-/// The code that a program counter belongs to.
-#[derive(Clone, Copy, Debug)]
-pub struct CodeAt<'a> {
-    /// The code.
-    pub code: &'a EngineCode,
-    /// The text offset, by which the image's tables are searched. May lie past the end of the last
-    /// function, but not past the end of text.
-    pub offset: u32,
-}
-
-/// The code that `pc` belongs to: lock-free, allocation-free, async-signal-safe.
-///
-/// # Safety
-///
-/// The code, if there is any at `pc`, must stay alive for `'a`: see the folder's page.
-pub unsafe fn lookup<'a>(pc: usize) -> Option<CodeAt<'a>> {
-    let _ = pc;
-    None
-}

@@ -5,6 +5,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("Sarsen's runtime is written and tested for Linux only");
 
+pub(crate) mod files;
 pub(crate) mod pages;
 pub(crate) mod signals;
 pub(crate) mod stack_bounds;
