@@ -21,6 +21,8 @@
 
 mod abi;
 mod args_environ;
+#[cfg(test)]
+mod behaviour;
 mod clock;
 mod context;
 mod descriptor;
@@ -28,12 +30,16 @@ mod dir;
 mod errno;
 mod fd;
 mod file;
+#[cfg(test)]
+mod guest;
 mod link;
 mod memory;
 mod path;
 mod poll;
 mod proc;
 mod random;
+#[cfg(test)]
+mod sandbox;
 mod sock;
 mod stdio;
 mod table;

@@ -1,6 +1,6 @@
 //! Functions that take a path. A path is resolved below an open directory by cap-std, which refuses
 //! whatever would lead out of it: `..`, absolute paths, symbolic links, and races with any of them.
-//! Nothing here looks at a path's components itself.
+//! Nothing here looks at a path's components to decide what is safe.
 
 use crate::abi::{Fd, FdFlags, FileStat, FstFlags, LookupFlags, OpenFlags, Rights, Snapshot};
 use crate::context::WasiCtx;
@@ -12,6 +12,8 @@ use crate::memory::{GuestMemory, GuestPtr, GuestRange};
 use cap_fs_ext::{DirExt, OpenOptionsFollowExt, OpenOptionsSyncExt, SystemTimeSpec};
 use cap_std::fs::{Dir, FileTypeExt, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +30,16 @@ fn path<'m>(memory: &'m GuestMemory<'_>, range: GuestRange) -> Result<&'m Path, 
         return Err(Errno::Inval);
     }
     Ok(Path::new(path))
+}
+
+/// The path without the slashes at its end. One that is nothing but slashes stays absolute.
+fn without_last_slashes(path: &Path) -> &Path {
+    let bytes = path.as_os_str().as_bytes();
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != b'/')
+        .map_or(1, |last| last + 1);
+    Path::new(OsStr::from_bytes(&bytes[..end.min(bytes.len())]))
 }
 
 /// A directory argument, with the rights that the function needs.
@@ -196,7 +208,7 @@ pub(crate) fn path_create_directory(
     Ok(dir.create_dir(path(memory, path_range)?)?)
 }
 
-/// `path_remove_directory`
+/// `path_remove_directory`. As in POSIX the path may end in slashes, which cap-std does not take here.
 pub(crate) fn path_remove_directory(
     ctx: &mut WasiCtx,
     memory: &mut GuestMemory<'_>,
@@ -204,7 +216,7 @@ pub(crate) fn path_remove_directory(
     path_range: GuestRange,
 ) -> Outcome {
     let dir = dir(ctx, fd, Rights::PATH_REMOVE_DIRECTORY)?;
-    Ok(dir.remove_dir(path(memory, path_range)?)?)
+    Ok(dir.remove_dir(without_last_slashes(path(memory, path_range)?))?)
 }
 
 /// `path_unlink_file`: removes a file or a symbolic link.
