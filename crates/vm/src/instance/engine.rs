@@ -52,6 +52,11 @@ pub struct Stubs {
     pub exit: *const u8,
 }
 
+// SAFETY: the pointers are to code, which never changes and which `module` keeps alive.
+unsafe impl Send for Stubs {}
+// SAFETY: as above.
+unsafe impl Sync for Stubs {}
+
 impl Engine {
     /// Creates an engine's shared state. `builtins` is the runtime's table, which `exec` has.
     ///
