@@ -5,7 +5,6 @@
 //! every index is in range, constant expressions have the types that are wanted, and sizes do not
 //! overflow. It is not a validator of WebAssembly: what only concerns function bodies is not here.
 
-use crate::canonical::CanonicalGroup;
 use crate::const_expr::{ConstExpr, ConstOp};
 use crate::index::{EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TypeIndex};
 use crate::module::{
@@ -13,13 +12,12 @@ use crate::module::{
     MemoryImage, Module,
 };
 use crate::types::{
-    AbstractHeapType, CompositeType, FieldType, HeapType, IndexType, MemoryType, RefType,
-    StorageType, SubType, TableType, TypeId, ValType,
+    CompositeType, FieldType, HeapType, IndexType, MemoryType, RefType, StorageType, SubType,
+    TableType, ValType,
 };
-use core::cell::OnceCell;
 use core::fmt;
 use core::ops::Range;
-use std::collections::HashMap;
+use subtyping::Subtyping;
 
 /// The largest size of an index space: that of the WebAssembly JavaScript API, which `wasmparser`
 /// enforces. It keeps every vmctx far below 4 GiB.
@@ -36,6 +34,8 @@ impl fmt::Display for InvalidModule {
 }
 
 impl std::error::Error for InvalidModule {}
+
+mod subtyping;
 
 type Result<T = (), E = InvalidModule> = core::result::Result<T, E>;
 
@@ -56,7 +56,7 @@ impl Module {
     pub fn check(&self) -> Result {
         let check = Check {
             module: self,
-            canonical: OnceCell::new(),
+            types: Subtyping::new(self),
         };
         check.index_spaces()?;
         check.types()?;
@@ -85,8 +85,7 @@ impl Module {
 
 struct Check<'a> {
     module: &'a Module,
-    /// For every type, a number that equal types share; made when first needed.
-    canonical: OnceCell<Vec<TypeId>>,
+    types: Subtyping<'a>,
 }
 
 impl Check<'_> {
@@ -385,7 +384,7 @@ impl Check<'_> {
         if let ElementMode::Active { table, offset } = &segment.mode {
             let table = self.table(*table)?;
             self.offset(offset, table.index)?;
-            let fits = self.is_ref_subtype(segment.ty, table.element);
+            let fits = self.types.is_ref_subtype(segment.ty, table.element);
             ensure(fits, || {
                 "an element segment of another type than its table".to_owned()
             })?;
@@ -489,90 +488,11 @@ impl Check<'_> {
 
     fn subtype(&self, actual: ValType, expected: ValType) -> Result {
         let fits = match (actual, expected) {
-            (ValType::Ref(a), ValType::Ref(e)) => self.is_ref_subtype(a, e),
+            (ValType::Ref(a), ValType::Ref(e)) => self.types.is_ref_subtype(a, e),
             (a, e) => a == e,
         };
         ensure(fits, || format!("{actual:?} where {expected:?} is needed"))
     }
-
-    fn is_ref_subtype(&self, actual: RefType, expected: RefType) -> bool {
-        (expected.nullable || !actual.nullable) && self.is_heap_subtype(actual.heap, expected.heap)
-    }
-
-    /// Core specification, §3.3.3 "Heap types".
-    fn is_heap_subtype(&self, actual: HeapType, expected: HeapType) -> bool {
-        if actual == expected {
-            return true;
-        }
-        if actual.hierarchy() != expected.hierarchy() {
-            return false;
-        }
-        match (actual, expected) {
-            (HeapType::Abstract(actual), HeapType::Abstract(expected)) => {
-                is_abstract_subtype(actual, expected)
-            }
-            (HeapType::Abstract(actual), _) => is_bottom(actual),
-            (_, HeapType::Abstract(expected)) => is_abstract_subtype(class_of(actual), expected),
-            _ => match (actual.concrete(), expected.concrete()) {
-                (Some(actual), Some(expected)) => self.is_declared_subtype(actual, expected),
-                _ => false,
-            },
-        }
-    }
-
-    fn is_declared_subtype(&self, actual: TypeIndex, expected: TypeIndex) -> bool {
-        let canonical = self.canonical.get_or_init(|| canonical_ids(self.module));
-        let mut at = Some(actual);
-        // A supertype has a smaller index, so this ends.
-        while let Some(index) = at {
-            if canonical[index.index()] == canonical[expected.index()] {
-                return true;
-            }
-            at = self.module.types[index.index()].supertype;
-        }
-        false
-    }
-}
-
-/// Numbers the types so that equal types have equal numbers: the first index of such a type.
-fn canonical_ids(module: &Module) -> Vec<TypeId> {
-    let mut ids: Vec<TypeId> = Vec::with_capacity(module.types.len());
-    let mut first_of_group = HashMap::new();
-    for Range { start, end } in module.rec_groups.iter().cloned() {
-        let types = &module.types[start as usize..end as usize];
-        let group = CanonicalGroup::new(TypeIndex::new(start), types, |ty| ids[ty.index()]);
-        let first: u32 = *first_of_group.entry(group).or_insert(start);
-        ids.extend((0..end - start).map(|position| TypeId(first + position)));
-    }
-    ids
-}
-
-fn is_bottom(ty: AbstractHeapType) -> bool {
-    use AbstractHeapType as A;
-    matches!(ty, A::None | A::NoFunc | A::NoExtern | A::NoExn | A::NoCont)
-}
-
-/// The abstract type directly above a concrete one.
-fn class_of(ty: HeapType) -> AbstractHeapType {
-    match ty {
-        HeapType::Abstract(ty) => ty,
-        HeapType::ConcreteFunc(_) => AbstractHeapType::Func,
-        HeapType::ConcreteStruct(_) => AbstractHeapType::Struct,
-        HeapType::ConcreteArray(_) => AbstractHeapType::Array,
-        HeapType::ConcreteCont(_) => AbstractHeapType::Cont,
-    }
-}
-
-/// Of two types of one hierarchy.
-fn is_abstract_subtype(actual: AbstractHeapType, expected: AbstractHeapType) -> bool {
-    use AbstractHeapType as A;
-    actual == expected
-        || is_bottom(actual)
-        || match expected {
-            A::Any => true,
-            A::Eq => matches!(actual, A::I31 | A::Struct | A::Array),
-            _ => false,
-        }
 }
 
 fn in_range(what: &str, index: usize, len: usize) -> Result {
@@ -604,3 +524,6 @@ fn check_memory_image(memory: &MemoryType, image: &MemoryImage) -> Result {
         || format!("a memory image {image:?} of a memory of {memory_end} bytes"),
     )
 }
+
+#[cfg(test)]
+mod tests;
