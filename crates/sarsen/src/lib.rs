@@ -1,1 +1,97 @@
-//! Placeholder.
+//! Sarsen: a WebAssembly runtime to embed.
+//!
+//! An [`Engine`] compiles a [`Module`], which is instantiated in a [`Store`]: alone with
+//! [`Instance::new`], or with a [`Linker`] that finds what it imports. Its functions are called as
+//! [`TypedFunc`], when their types are known in Rust, or as [`Func`].
+//!
+//! ```
+//! use sarsen::{Engine, Linker, Module, Store};
+//!
+//! let engine = Engine::default();
+//! let module = Module::new(
+//!     &engine,
+//!     r#"(module
+//!          (import "host" "double" (func $double (param i32) (result i32)))
+//!          (func (export "quadruple") (param i32) (result i32)
+//!            (call $double (call $double (local.get 0)))))"#,
+//! )?;
+//!
+//! let mut linker = Linker::new(&engine);
+//! linker.func_wrap("host", "double", |n: i32| n * 2)?;
+//!
+//! let mut store = Store::new(&engine, ());
+//! let instance = linker.instantiate(&mut store, &module)?;
+//! let quadruple = instance.get_typed_func::<i32, i32>(&mut store, "quadruple")?;
+//! assert_eq!(quadruple.call(&mut store, 3)?, 12);
+//! # Ok::<(), sarsen::Error>(())
+//! ```
+//!
+//! Names and meanings are those that embedders know from Wasmtime, so that code written for it ports
+//! by changing an import.
+//!
+//! # Safety and limits
+//!
+//! WebAssembly reaches nothing but its own store and what it imports. What it does wrong is a
+//! [`Trap`]. How much it may take is limited by a [`ResourceLimiter`], how long it may run by fuel
+//! ([`Store::set_fuel`]) or epochs ([`Store::set_epoch_deadline`]), how deep by
+//! [`Config::max_wasm_stack`].
+//!
+//! # Features
+//!
+//! `compile` (default) contains the compiler; without it, only precompiled images can be loaded.
+//! `wat` (default) accepts modules in the text format.
+
+mod caller;
+mod code;
+mod config;
+mod context;
+mod engine;
+mod error;
+mod externs;
+mod func;
+mod global;
+mod instance;
+mod limits;
+mod linker;
+mod memory;
+mod module;
+mod rooted;
+mod store;
+mod table;
+mod tag;
+mod trap;
+mod types;
+mod val;
+
+pub use anyhow;
+pub use anyhow::{Context, anyhow as format_err, bail, ensure};
+pub use caller::Caller;
+pub use code::{CodeFunction, ModuleCode, ModuleInfo, SourceLocation};
+pub use config::{Config, Feature, Features, OptLevel};
+pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+pub use engine::{Engine, EngineWeak};
+pub use error::{
+    DuplicateDefinitionError, Error, IncompatibleImportError, LimitError, NoStubError,
+    NotConfiguredError, OwnershipError, Result, TypeError, UnknownImportError,
+};
+pub use externs::{Export, Extern};
+pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use global::Global;
+pub use instance::{Instance, InstancePre};
+pub use limits::{
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
+    StoreLimits, StoreLimitsBuilder,
+};
+pub use linker::Linker;
+pub use memory::{Memory, MemoryAccessError};
+pub use module::Module;
+pub use rooted::{AnyRef, ContRef, ExnRef, ExternRef, Rooted};
+pub use store::{Store, UpdateDeadline};
+pub use table::Table;
+pub use tag::Tag;
+pub use trap::{FrameInfo, FrameSymbol, Trap, WasmBacktrace};
+pub use types::{
+    ArrayType, ContType, ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType,
+    MemoryType, MemoryTypeBuilder, Mutability, RefType, StructType, TableType, TagType, ValType,
+};
+pub use val::{Ref, V128, Val, ValRaw};

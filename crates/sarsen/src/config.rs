@@ -1,0 +1,255 @@
+//! [`Config`]: everything that is chosen once per engine.
+//!
+//! Settings that change machine code are kept in [`Settings`] and [`Features`], which the compiler
+//! reads and an image records; the others only the runtime reads. Nothing here is checked until
+//! [`Engine::new`](crate::Engine::new).
+
+use crate::error::Result;
+use anyhow::ensure;
+use sarsen_abi::Settings;
+use sarsen_abi::settings::OptLevel as AbiOptLevel;
+use sarsen_vm::instance::{BacktraceLimits, StoreConfig};
+
+pub use sarsen_abi::{Feature, Features};
+
+/// How much the compiler optimizes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum OptLevel {
+    /// Nothing that costs compile time.
+    None,
+    /// Optimize for speed.
+    Speed,
+}
+
+/// What an [`Engine`](crate::Engine) is configured with.
+///
+/// ```
+/// use sarsen::{Config, Engine};
+///
+/// let mut config = Config::new();
+/// config.consume_fuel(true).max_wasm_stack(256 << 10);
+/// let engine = Engine::new(&config)?;
+/// # Ok::<(), sarsen::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    settings: Settings,
+    features: Features,
+    max_wasm_stack: usize,
+    host_stack_reserve: usize,
+    backtrace_frames: usize,
+    memory_init_cow: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            settings: Settings::default(),
+            features: Features::default(),
+            max_wasm_stack: 512 << 10,
+            host_stack_reserve: 256 << 10,
+            backtrace_frames: 60,
+            memory_init_cow: true,
+        }
+    }
+}
+
+macro_rules! proposals {
+    ($($(#[$doc:meta])* $method:ident = $feature:ident;)*) => {
+        /// WebAssembly proposals. Each method switches one; the same can be done by name with
+        /// [`Config::wasm_feature`].
+        impl Config {
+            $(
+                $(#[$doc])*
+                pub fn $method(&mut self, enable: bool) -> &mut Self {
+                    self.wasm_feature(Feature::$feature, enable)
+                }
+            )*
+        }
+    };
+}
+
+proposals! {
+    /// Functions and blocks with many results. On by default.
+    wasm_multi_value = MultiValue;
+    /// Bulk operations on memories and tables. On by default.
+    wasm_bulk_memory = BulkMemory;
+    /// `externref` and table instructions. On by default.
+    wasm_reference_types = ReferenceTypes;
+    /// Arithmetic in constant expressions. On by default.
+    wasm_extended_const = ExtendedConst;
+    /// `return_call` and its relatives. On by default.
+    wasm_tail_call = TailCall;
+    /// Typed function references. On by default.
+    wasm_function_references = FunctionReferences;
+    /// More than one linear memory. On by default.
+    wasm_multi_memory = MultiMemory;
+    /// 64-bit memories and tables. On by default.
+    wasm_memory64 = Memory64;
+    /// Fixed-width vectors.
+    wasm_simd = Simd;
+    /// Vector instructions whose results may differ between machines.
+    wasm_relaxed_simd = RelaxedSimd;
+    /// Shared memories and atomics.
+    wasm_threads = Threads;
+    /// Garbage-collected structures and arrays.
+    wasm_gc = Gc;
+    /// Exceptions.
+    wasm_exceptions = Exceptions;
+    /// Continuations.
+    wasm_stack_switching = StackSwitching;
+    /// 128-bit arithmetic.
+    wasm_wide_arithmetic = WideArithmetic;
+    /// Memories with pages of one byte.
+    wasm_custom_page_sizes = CustomPageSizes;
+}
+
+impl Config {
+    /// The default configuration.
+    pub fn new() -> Self {
+        Config::default()
+    }
+
+    /// Switches a WebAssembly proposal. Modules that use a proposal that is off are rejected.
+    pub fn wasm_feature(&mut self, feature: Feature, enable: bool) -> &mut Self {
+        self.features.set(feature, enable);
+        self
+    }
+
+    /// Sets all proposals at once.
+    pub fn wasm_features(&mut self, features: Features) -> &mut Self {
+        self.features = features;
+        self
+    }
+
+    /// Whether compiled code counts fuel; see [`Store::set_fuel`](crate::Store::set_fuel). Off by
+    /// default.
+    pub fn consume_fuel(&mut self, enable: bool) -> &mut Self {
+        self.settings.consume_fuel = enable;
+        self
+    }
+
+    /// Whether compiled code checks the engine's epoch at function entries and loop heads; see
+    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline). Off by default.
+    pub fn epoch_interruption(&mut self, enable: bool) -> &mut Self {
+        self.settings.epoch_interruption = enable;
+        self
+    }
+
+    /// How much the compiler optimizes. [`OptLevel::Speed`] by default.
+    pub fn opt_level(&mut self, level: OptLevel) -> &mut Self {
+        self.settings.opt_level = match level {
+            OptLevel::None => AbiOptLevel::None,
+            OptLevel::Speed => AbiOptLevel::Speed,
+        };
+        self
+    }
+
+    /// The same as [`Config::opt_level`].
+    pub fn cranelift_opt_level(&mut self, level: OptLevel) -> &mut Self {
+        self.opt_level(level)
+    }
+
+    /// Whether small functions are inlined. On by default. An inlined function still has its frame
+    /// in backtraces.
+    pub fn compiler_inlining(&mut self, enable: bool) -> &mut Self {
+        self.settings.inlining = enable;
+        self
+    }
+
+    /// How much stack WebAssembly may use below the host frame that calls it, in bytes; 512 KiB by
+    /// default. What exceeds it is a [`Trap::StackOverflow`](crate::Trap::StackOverflow). Where the
+    /// thread's stack ends earlier, that counts.
+    pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
+        self.max_wasm_stack = bytes;
+        self
+    }
+
+    /// How much of the thread's stack must be left for a host function that WebAssembly calls, in
+    /// bytes; 256 KiB by default. With less, the call is a
+    /// [`Trap::StackOverflow`](crate::Trap::StackOverflow).
+    pub fn host_stack_reserve(&mut self, bytes: usize) -> &mut Self {
+        self.host_stack_reserve = bytes;
+        self
+    }
+
+    /// How many frames a captured backtrace keeps; 60 by default. The first and last are kept, those
+    /// between them counted. Zero captures none.
+    pub fn wasm_backtrace_max_frames(&mut self, frames: usize) -> &mut Self {
+        self.backtrace_frames = frames;
+        self
+    }
+
+    /// Address space reserved for a 32-bit memory, in bytes, rounded up to a multiple of 64 KiB;
+    /// 4 GiB by default, which lets compiled code omit bounds checks. 64-bit memories start with
+    /// this much and move when they outgrow it.
+    pub fn memory_reservation(&mut self, bytes: u64) -> &mut Self {
+        self.settings.memory_reservation = round_up(bytes);
+        self
+    }
+
+    /// Inaccessible address space after every memory, in bytes, rounded up to a multiple of 64 KiB;
+    /// 32 MiB by default.
+    pub fn memory_guard_size(&mut self, bytes: u64) -> &mut Self {
+        self.settings.memory_guard = round_up(bytes);
+        self
+    }
+
+    /// Whether a memory's initial contents are mapped copy-on-write from the module's image instead
+    /// of being copied. On by default.
+    pub fn memory_init_cow(&mut self, enable: bool) -> &mut Self {
+        self.memory_init_cow = enable;
+        self
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn features(&self) -> Features {
+        self.features
+    }
+
+    /// What a store is told: two thirds of a backtrace's frames are its innermost.
+    pub(crate) fn store_config(&self) -> StoreConfig {
+        let outermost = self.backtrace_frames / 3;
+        StoreConfig {
+            max_wasm_stack: self.max_wasm_stack,
+            host_stack_reserve: self.host_stack_reserve,
+            backtrace: BacktraceLimits {
+                innermost: self.backtrace_frames - outermost,
+                outermost,
+            },
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        ensure!(
+            self.max_wasm_stack >= 16 << 10,
+            "max_wasm_stack is {} bytes; at least 16 KiB are needed",
+            self.max_wasm_stack
+        );
+        ensure!(
+            self.host_stack_reserve >= 16 << 10,
+            "host_stack_reserve is {} bytes; at least 16 KiB are needed",
+            self.host_stack_reserve
+        );
+        ensure!(
+            self.settings.memory_reservation <= 1 << 40,
+            "memory_reservation is {} bytes; at most 1 TiB is possible",
+            self.settings.memory_reservation
+        );
+        ensure!(
+            self.settings.memory_guard <= 4 << 30,
+            "memory_guard_size is {} bytes; at most 4 GiB are possible",
+            self.settings.memory_guard
+        );
+        Ok(())
+    }
+}
+
+/// Rounds up to a multiple of 64 KiB; what would overflow is rejected by [`Config::validate`].
+fn round_up(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(64 << 10).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,446 @@
+//! [`Store`]: a host's data together with everything that instances own.
+//!
+//! ```text
+//!   Store<T> ──► StoreInner<T>            at a fixed address, until the store is dropped
+//!                ├ opaque: StoreOpaque ──► sarsen_vm's untyped store
+//!                ├ limiter, deadline          ▲ │ asks (Upcalls): may it grow? what now?
+//!                └ data: T                    │ └────────────► this StoreInner
+//!                                             │
+//!   handles (Func, Memory, …): a store's id and a pointer into it
+//! ```
+//!
+//! A host function gets back from the untyped store, which compiled code knows, to its `StoreInner`
+//! by the pointer that is registered for questions. While WebAssembly runs, some caller up the stack
+//! holds a `&mut StoreInner` that it does not use, and the host function makes another; that is why
+//! `StoreInner` is `!Unpin`.
+
+use crate::context::{AsContextMut, StoreContextMut};
+use crate::engine::Engine;
+use crate::error::{NotConfiguredError, OwnershipError, Result};
+use crate::limits::ResourceLimiter;
+use crate::trap::Trap;
+use crate::types::ValType;
+use core::fmt;
+use core::marker::PhantomPinned;
+use core::ptr::NonNull;
+use sarsen_vm::instance as vm;
+use sarsen_vm::instance::{HostError, Reason, ResourceCounts, StoreId, Upcalls};
+
+/// What to do when a store's epoch deadline has passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum UpdateDeadline {
+    /// Go on for this many more ticks.
+    Continue(u64),
+    /// Stop with [`Trap::Interrupt`].
+    Interrupt,
+}
+
+type Limiter<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
+type DeadlineCallback<T> =
+    Box<dyn FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline> + Send + Sync>;
+
+/// A host's data `T` together with everything that instances own.
+///
+/// Instances, functions, memories, tables, globals and host objects live in a store and are freed
+/// with it, not before. A store is used by one thread at a time; it is [`Send`] when `T` is.
+///
+/// ```
+/// use sarsen::{Engine, Store};
+///
+/// let mut store = Store::new(&Engine::default(), 5);
+/// *store.data_mut() += 1;
+/// assert_eq!(store.into_data(), 6);
+/// ```
+pub struct Store<T: 'static> {
+    inner: NonNull<StoreInner<T>>,
+}
+
+// SAFETY: a store owns everything that it points to, and only `T` is not known to be `Send`.
+unsafe impl<T: Send> Send for Store<T> {}
+// SAFETY: shared access to a store only reads.
+unsafe impl<T: Sync> Sync for Store<T> {}
+
+/// What a [`Store`] owns; see the module's page.
+pub(crate) struct StoreInner<T: 'static> {
+    pub(crate) opaque: StoreOpaque,
+    limiter: Option<Limiter<T>>,
+    limits: ResourceCounts,
+    deadline: Option<DeadlineCallback<T>>,
+    pub(crate) data: T,
+    _pinned: PhantomPinned,
+}
+
+/// The part of a store that does not depend on the type of its data.
+pub struct StoreOpaque {
+    vm: vm::OwnedStore,
+    id: StoreId,
+    engine: Engine,
+}
+
+impl<T> Store<T> {
+    /// An empty store.
+    pub fn new(engine: &Engine, data: T) -> Store<T> {
+        let vm = vm::Store::new(engine.vm(), engine.config().store_config());
+        let inner = Box::new(StoreInner {
+            opaque: StoreOpaque {
+                id: vm.id(),
+                vm,
+                engine: engine.clone(),
+            },
+            limiter: None,
+            limits: ResourceCounts::default(),
+            deadline: None,
+            data,
+            _pinned: PhantomPinned,
+        });
+        let inner = NonNull::from(Box::leak(inner));
+        // SAFETY: `inner` is valid until the store is dropped, with the untyped store; nobody uses a
+        // reference to it while the untyped store runs something; and it is sent with the store.
+        unsafe { (*inner.as_ptr()).opaque.vm.set_upcalls(inner) };
+        Store { inner }
+    }
+
+    #[inline]
+    pub(crate) fn inner(&self) -> &StoreInner<T> {
+        // SAFETY: ours, and borrowed.
+        unsafe { self.inner.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn inner_mut(&mut self) -> &mut StoreInner<T> {
+        // SAFETY: ours, and borrowed exclusively.
+        unsafe { self.inner.as_mut() }
+    }
+
+    /// The store's engine.
+    pub fn engine(&self) -> &Engine {
+        self.inner().opaque.engine()
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        &self.inner().data
+    }
+
+    /// The host's data.
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.inner_mut().data
+    }
+
+    /// Drops everything but the host's data.
+    pub fn into_data(self) -> T {
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: made from a `Box` in `Store::new`, and not dropped again by `this`.
+        let inner = unsafe { Box::from_raw(this.inner.as_ptr()) };
+        inner.data
+    }
+
+    /// Lets what `limiter` finds in the host's data decide what the store may take.
+    ///
+    /// ```
+    /// use sarsen::{Engine, Store, StoreLimits, StoreLimitsBuilder};
+    ///
+    /// struct State {
+    ///     limits: StoreLimits,
+    /// }
+    ///
+    /// let limits = StoreLimitsBuilder::new().memory_size(16 << 20).build();
+    /// let mut store = Store::new(&Engine::default(), State { limits });
+    /// store.limiter(|state| &mut state.limits);
+    /// ```
+    pub fn limiter(
+        &mut self,
+        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+    ) {
+        let inner = self.inner_mut();
+        let limits = limiter(&mut inner.data);
+        inner.limits = ResourceCounts {
+            instances: limits.instances(),
+            memories: limits.memories(),
+            tables: limits.tables(),
+        };
+        inner.limiter = Some(Box::new(limiter));
+    }
+
+    /// The fuel that is left.
+    ///
+    /// # Errors
+    ///
+    /// When [`Config::consume_fuel`](crate::Config::consume_fuel) is off.
+    pub fn get_fuel(&self) -> Result<u64> {
+        self.inner().opaque.fuel()
+    }
+
+    /// Sets the fuel that is left. Executing about one instruction takes one; at zero, WebAssembly
+    /// stops with [`Trap::OutOfFuel`]. A new store has none.
+    ///
+    /// # Errors
+    ///
+    /// When [`Config::consume_fuel`](crate::Config::consume_fuel) is off.
+    pub fn set_fuel(&mut self, fuel: u64) -> Result<()> {
+        self.inner_mut().opaque.set_fuel(fuel)
+    }
+
+    /// Lets WebAssembly run until the engine's epoch
+    /// ([`Engine::increment_epoch`](crate::Engine::increment_epoch)) has advanced by
+    /// `ticks_beyond_current`. A new store's deadline has passed already.
+    ///
+    /// Does nothing when [`Config::epoch_interruption`](crate::Config::epoch_interruption) is off.
+    pub fn set_epoch_deadline(&mut self, ticks_beyond_current: u64) {
+        self.inner_mut()
+            .opaque
+            .set_epoch_deadline(ticks_beyond_current);
+    }
+
+    /// Makes a passed deadline [`Trap::Interrupt`]. So it is in a new store.
+    pub fn epoch_deadline_trap(&mut self) {
+        self.inner_mut().epoch_deadline_trap();
+    }
+
+    /// Lets `callback` decide what to do when the deadline has passed. An error of it stops
+    /// WebAssembly as a host function's error does.
+    pub fn epoch_deadline_callback(
+        &mut self,
+        callback: impl FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline> + Send + Sync + 'static,
+    ) {
+        self.inner_mut().deadline = Some(Box::new(callback));
+    }
+
+    /// Collects garbage. Host objects live as long as the store, so there is none yet that this
+    /// could free.
+    pub fn gc(&mut self) {
+        self.as_context_mut().gc();
+    }
+}
+
+impl<T> StoreContextMut<'_, T> {
+    /// As [`Store::gc`].
+    pub fn gc(&mut self) {}
+}
+
+impl<T> Drop for Store<T> {
+    fn drop(&mut self) {
+        // SAFETY: made from a `Box` in `Store::new`.
+        drop(unsafe { Box::from_raw(self.inner.as_ptr()) });
+    }
+}
+
+impl<T: Default> Default for Store<T> {
+    /// A store of a default engine.
+    fn default() -> Self {
+        Store::new(&Engine::default(), T::default())
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("id", &self.inner().opaque.id)
+            .field("data", self.data())
+            .finish()
+    }
+}
+
+impl StoreOpaque {
+    #[inline]
+    pub(crate) fn id(&self) -> StoreId {
+        self.id
+    }
+
+    #[inline]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    #[inline]
+    pub(crate) fn vm(&self) -> &vm::Store {
+        &self.vm
+    }
+
+    #[inline]
+    pub(crate) fn vm_mut(&mut self) -> &mut vm::Store {
+        &mut self.vm
+    }
+
+    /// The untyped store, for entering it.
+    #[inline]
+    pub(crate) fn vm_ptr(&mut self) -> NonNull<vm::Store> {
+        self.vm.as_non_null()
+    }
+
+    /// Checks that a handle belongs to this store.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it belongs to another one.
+    #[inline(always)]
+    pub(crate) fn assert_owns(&self, id: StoreId) {
+        if id != self.id {
+            wrong_store();
+        }
+    }
+
+    /// As [`StoreOpaque::assert_owns`], for what reports errors.
+    #[inline]
+    pub(crate) fn check_owns(&self, id: StoreId) -> Result<()> {
+        if id == self.id {
+            Ok(())
+        } else {
+            Err(OwnershipError::WrongStore.into())
+        }
+    }
+
+    /// Keeps the types that `ty` names registered for as long as the store.
+    pub(crate) fn keep_type(&mut self, ty: &ValType) -> Result<()> {
+        if !ty.belongs_to(&self.engine) {
+            return Err(OwnershipError::WrongEngine.into());
+        }
+        if let ValType::Ref(r) = ty
+            && let Some(id) = r.to_abi().heap.concrete()
+        {
+            let registered = self.engine.registered_type(id);
+            self.vm.keep_type(registered);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fuel(&self) -> Result<u64> {
+        self.check_fuel()?;
+        Ok(self.vm.fuel())
+    }
+
+    pub(crate) fn set_fuel(&mut self, fuel: u64) -> Result<()> {
+        self.check_fuel()?;
+        self.vm.set_fuel(fuel);
+        Ok(())
+    }
+
+    fn check_fuel(&self) -> Result<()> {
+        if self.engine.config().settings().consume_fuel {
+            return Ok(());
+        }
+        Err(NotConfiguredError {
+            what: "fuel",
+            setting: "consume_fuel",
+        }
+        .into())
+    }
+
+    pub(crate) fn set_epoch_deadline(&mut self, ticks: u64) {
+        self.vm.set_epoch_deadline(ticks);
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn wrong_store() -> ! {
+    panic!("{}", OwnershipError::WrongStore)
+}
+
+impl<T> StoreInner<T> {
+    /// The store of which compiled code knows `vm`.
+    ///
+    /// # Safety
+    ///
+    /// `vm` must be alive and belong to a `Store<T>` of this crate, with this `T`.
+    #[inline(always)]
+    pub(crate) unsafe fn from_vm(vm: NonNull<vm::Store>) -> NonNull<StoreInner<T>> {
+        // SAFETY: the store is alive.
+        let upcalls = unsafe { vm.as_ref() }.upcalls();
+        upcalls
+            .expect("registered when the store was made")
+            .cast::<StoreInner<T>>()
+    }
+
+    pub(crate) fn epoch_deadline_trap(&mut self) {
+        self.deadline = None;
+    }
+
+    /// What the limiter answers; `default` where there is none.
+    fn ask_limiter<R>(
+        &mut self,
+        default: R,
+        question: impl FnOnce(&mut dyn ResourceLimiter) -> Result<R>,
+    ) -> Result<R, HostError> {
+        match &mut self.limiter {
+            Some(limiter) => question(limiter(&mut self.data)).map_err(host_error),
+            None => Ok(default),
+        }
+    }
+}
+
+/// An error of the host on its way through the runtime.
+pub(crate) fn host_error(error: crate::Error) -> HostError {
+    Box::new(error)
+}
+
+/// The error that [`host_error`] wrapped.
+pub(crate) fn unwrap_host_error(error: HostError) -> crate::Error {
+    *error
+        .downcast::<crate::Error>()
+        .expect("errors of the host are wrapped by `host_error` only")
+}
+
+impl<T> Upcalls for StoreInner<T> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, HostError> {
+        self.ask_limiter(true, |limiter| {
+            limiter.memory_growing(current, desired, maximum)
+        })
+    }
+
+    fn memory_grow_failed(&mut self, message: &str) -> Result<(), HostError> {
+        self.ask_limiter((), |limiter| {
+            limiter.memory_grow_failed(crate::Error::msg(message.to_owned()))
+        })
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, HostError> {
+        self.ask_limiter(true, |limiter| {
+            limiter.table_growing(current, desired, maximum)
+        })
+    }
+
+    fn table_grow_failed(&mut self, message: &str) -> Result<(), HostError> {
+        self.ask_limiter((), |limiter| {
+            limiter.table_grow_failed(crate::Error::msg(message.to_owned()))
+        })
+    }
+
+    fn heap_growing(&mut self, current: usize, desired: usize) -> Result<bool, HostError> {
+        self.ask_limiter(true, |limiter| limiter.heap_growing(current, desired))
+    }
+
+    fn limits(&self) -> ResourceCounts {
+        self.limits
+    }
+
+    fn new_epoch(&mut self, epoch: u64) -> Result<u64, Reason> {
+        // The callback may use the whole store, so it is not left in it. One that panics is gone.
+        let Some(mut callback) = self.deadline.take() else {
+            return Err(Reason::Trap(Trap::Interrupt));
+        };
+        let answer = callback(StoreContextMut(self));
+        self.deadline.get_or_insert(callback);
+        match answer {
+            Ok(UpdateDeadline::Continue(ticks)) => Ok(epoch.saturating_add(ticks)),
+            Ok(UpdateDeadline::Interrupt) => Err(Reason::Trap(Trap::Interrupt)),
+            Err(error) => Err(Reason::Error(host_error(error))),
+        }
+    }
+
+    fn out_of_fuel(&mut self) -> Result<u64, Reason> {
+        Err(Reason::Trap(Trap::OutOfFuel))
+    }
+}

@@ -1,0 +1,76 @@
+//! [`Tag`]: a tag in a store, for exceptions and effects.
+
+use crate::context::{AsContext, AsContextMut};
+use crate::error::{OwnershipError, Result};
+use crate::types::{FuncType, TagType};
+use core::fmt;
+use core::ptr::NonNull;
+use sarsen_abi::vmctx::VmTag;
+use sarsen_vm::instance as vm;
+use sarsen_vm::instance::StoreId;
+
+/// A tag in a store. Its identity is what counts: two tags of one type are two tags.
+#[derive(Clone, Copy)]
+pub struct Tag {
+    store: StoreId,
+    tag: NonNull<VmTag>,
+}
+
+// SAFETY: the tag is used only together with its store.
+unsafe impl Send for Tag {}
+// SAFETY: as above.
+unsafe impl Sync for Tag {}
+
+impl Tag {
+    /// A tag of this type.
+    ///
+    /// # Errors
+    ///
+    /// When the type belongs to another engine.
+    pub fn new(mut store: impl AsContextMut, ty: &TagType) -> Result<Tag> {
+        let mut store = store.as_context_mut();
+        let store = store.opaque();
+        if !crate::Engine::same(ty.ty().engine(), store.engine()) {
+            return Err(OwnershipError::WrongEngine.into());
+        }
+        store.vm_mut().keep_type(ty.ty().registered().clone());
+        let tag = store.vm_mut().new_tag(ty.ty().id());
+        Ok(Tag::new_handle(store.id(), tag))
+    }
+
+    pub(crate) fn new_handle(store: StoreId, tag: NonNull<VmTag>) -> Tag {
+        Tag { store, tag }
+    }
+
+    pub(crate) fn store_id(&self) -> StoreId {
+        self.store
+    }
+
+    pub(crate) fn to_vm(self) -> vm::Extern {
+        vm::Extern::Tag(self.tag)
+    }
+
+    /// Its type.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the tag belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> TagType {
+        let store = store.as_context().opaque();
+        store.assert_owns(self.store);
+        // SAFETY: a tag of this store, which is borrowed.
+        let id = unsafe { self.tag.as_ref() }.type_id;
+        TagType::new(FuncType::from_id(store.engine(), id))
+    }
+
+    /// Whether `a` and `b`, both of `store`, are the same tag.
+    pub fn eq(a: &Tag, b: &Tag, _store: impl AsContext) -> bool {
+        a.store == b.store && a.tag == b.tag
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({:p})", self.tag)
+    }
+}

@@ -1,0 +1,634 @@
+//! [`Val`]: a WebAssembly value whose type is known at run time only, and [`Ref`], its references.
+
+use crate::context::{AsContext, AsContextMut};
+use crate::error::{OwnershipError, Result, TypeError};
+use crate::func::Func;
+use crate::rooted::{AnyRef, ContRef, ExnRef, ExternRef, Rooted};
+use crate::store::StoreOpaque;
+use crate::types::text::ValTypeText;
+use crate::types::{HeapType, RefType, ValType};
+use core::fmt;
+use sarsen_abi::TypeId;
+use sarsen_abi::types::{self as abi, Hierarchy};
+use sarsen_vm::types::matching;
+
+pub use sarsen_abi::vmctx::ValRaw;
+
+/// A 128-bit vector.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct V128(u128);
+
+impl V128 {
+    /// The vector as a little-endian number.
+    pub fn as_u128(&self) -> u128 {
+        self.0
+    }
+}
+
+impl From<u128> for V128 {
+    fn from(bits: u128) -> Self {
+        V128(bits)
+    }
+}
+
+impl From<V128> for u128 {
+    fn from(vector: V128) -> Self {
+        vector.0
+    }
+}
+
+/// A WebAssembly value.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Val {
+    /// A 32-bit integer.
+    I32(i32),
+    /// A 64-bit integer.
+    I64(i64),
+    /// A 32-bit float, as its bits: a float's NaN may lose its payload on the way through a register.
+    F32(u32),
+    /// A 64-bit float, as its bits.
+    F64(u64),
+    /// A 128-bit vector.
+    V128(V128),
+    /// A function, or null.
+    FuncRef(Option<Func>),
+    /// Anything of the host, or null.
+    ExternRef(Option<Rooted<ExternRef>>),
+    /// An object of the guest, or null.
+    AnyRef(Option<Rooted<AnyRef>>),
+    /// An exception, or null.
+    ExnRef(Option<Rooted<ExnRef>>),
+    /// A continuation, or null.
+    ContRef(Option<Rooted<ContRef>>),
+}
+
+macro_rules! accessors {
+    ($($variant:ident($binding:ident) $get:ident $unwrap:ident $ty:ty = $value:expr, $what:literal;)*) => {
+        $(
+            #[doc = concat!("The value, if it is ", $what, ".")]
+            pub fn $get(&self) -> Option<$ty> {
+                match *self {
+                    Val::$variant($binding) => Some($value),
+                    _ => None,
+                }
+            }
+
+            #[doc = concat!("The value, which must be ", $what, ".")]
+            ///
+            /// # Panics
+            ///
+            /// Panics when it is something else.
+            pub fn $unwrap(&self) -> $ty {
+                self.$get()
+                    .unwrap_or_else(|| panic!("{self:?} is not {}", $what))
+            }
+        )*
+    };
+}
+
+impl Val {
+    accessors! {
+        I32(v) i32 unwrap_i32 i32 = v, "an `i32`";
+        I64(v) i64 unwrap_i64 i64 = v, "an `i64`";
+        F32(v) f32 unwrap_f32 f32 = f32::from_bits(v), "an `f32`";
+        F64(v) f64 unwrap_f64 f64 = f64::from_bits(v), "an `f64`";
+        V128(v) v128 unwrap_v128 V128 = v, "a `v128`";
+    }
+
+    /// The function or null, if it is a function reference.
+    pub fn funcref(&self) -> Option<Option<&Func>> {
+        match self {
+            Val::FuncRef(func) => Some(func.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The function or null.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it is no function reference.
+    pub fn unwrap_funcref(&self) -> Option<&Func> {
+        self.funcref()
+            .unwrap_or_else(|| panic!("{self:?} is not a function reference"))
+    }
+
+    /// The host's object or null, if it is an external reference.
+    pub fn externref(&self) -> Option<Option<&Rooted<ExternRef>>> {
+        match self {
+            Val::ExternRef(object) => Some(object.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The host's object or null.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it is no external reference.
+    pub fn unwrap_externref(&self) -> Option<&Rooted<ExternRef>> {
+        self.externref()
+            .unwrap_or_else(|| panic!("{self:?} is not an external reference"))
+    }
+
+    /// The reference, if it is one.
+    pub fn ref_(self) -> Option<Ref> {
+        match self {
+            Val::FuncRef(func) => Some(Ref::Func(func)),
+            Val::ExternRef(object) => Some(Ref::Extern(object)),
+            Val::AnyRef(object) => Some(Ref::Any(object)),
+            Val::ExnRef(exception) => Some(Ref::Exn(exception)),
+            Val::ContRef(continuation) => Some(Ref::Cont(continuation)),
+            _ => None,
+        }
+    }
+
+    /// The null of the hierarchy of `heap_type`.
+    pub fn null_ref(heap_type: &HeapType) -> Val {
+        Ref::null(heap_type).into()
+    }
+
+    /// `(ref.null func)`.
+    pub const fn null_func_ref() -> Val {
+        Val::FuncRef(None)
+    }
+
+    /// `(ref.null extern)`.
+    pub const fn null_extern_ref() -> Val {
+        Val::ExternRef(None)
+    }
+
+    /// Zero or null; `None` for references that cannot be null.
+    pub fn default_for_ty(ty: &ValType) -> Option<Val> {
+        match ty {
+            ValType::I32 => Some(Val::I32(0)),
+            ValType::I64 => Some(Val::I64(0)),
+            ValType::F32 => Some(Val::F32(0)),
+            ValType::F64 => Some(Val::F64(0)),
+            ValType::V128 => Some(Val::V128(V128(0))),
+            ValType::Ref(r) if r.is_nullable() => Some(Val::null_ref(r.heap_type())),
+            ValType::Ref(_) => None,
+        }
+    }
+
+    /// The value's own type: the most precise one that is known.
+    ///
+    /// # Errors
+    ///
+    /// When the value belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> Result<ValType> {
+        Ok(match self {
+            Val::I32(_) => ValType::I32,
+            Val::I64(_) => ValType::I64,
+            Val::F32(_) => ValType::F32,
+            Val::F64(_) => ValType::F64,
+            Val::V128(_) => ValType::V128,
+            reference => {
+                let reference = reference.ref_().expect("what is left are references");
+                ValType::Ref(reference.ty(store)?)
+            }
+        })
+    }
+
+    /// Whether it is a value of type `ty`.
+    ///
+    /// # Errors
+    ///
+    /// When the value belongs to another store.
+    pub fn matches_ty(&self, store: impl AsContext, ty: &ValType) -> Result<bool> {
+        let store = store.as_context().opaque();
+        if !ty.belongs_to(store.engine()) {
+            return Err(OwnershipError::WrongEngine.into());
+        }
+        self.check_store(store)?;
+        Ok(self.matches_abi(store, ty.to_abi()))
+    }
+
+    /// The value as compiled code passes it.
+    ///
+    /// # Errors
+    ///
+    /// When the value belongs to another store.
+    pub fn to_raw(&self, mut store: impl AsContextMut) -> Result<ValRaw> {
+        self.prepare(store.as_context_mut().opaque())?;
+        Ok(self.raw())
+    }
+
+    /// The value that compiled code passed.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be a value of type `ty`, of this store.
+    pub unsafe fn from_raw(store: impl AsContextMut, raw: ValRaw, ty: ValType) -> Val {
+        // SAFETY: the caller's promise.
+        unsafe { Val::from_abi(store.as_context().opaque(), raw, ty.to_abi()) }
+    }
+
+    /// The value for compiled code. [`Val::prepare`] comes first.
+    #[inline]
+    pub(crate) fn raw(&self) -> ValRaw {
+        match self {
+            Val::I32(v) => ValRaw::i32(*v),
+            Val::I64(v) => ValRaw::i64(*v),
+            Val::F32(v) => ValRaw::f32(*v),
+            Val::F64(v) => ValRaw::f64(*v),
+            Val::V128(v) => ValRaw::v128(v.0),
+            Val::FuncRef(Some(func)) => ValRaw::funcref(func.as_raw()),
+            Val::ExternRef(Some(object)) => ValRaw::externref(object.as_raw()),
+            Val::AnyRef(Some(object)) => object.never(),
+            Val::ExnRef(Some(exception)) => exception.never(),
+            Val::ContRef(Some(continuation)) => continuation.never(),
+            Val::FuncRef(None)
+            | Val::ExternRef(None)
+            | Val::AnyRef(None)
+            | Val::ExnRef(None)
+            | Val::ContRef(None) => ValRaw::default(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `raw` must be a value of type `ty`, of `store`.
+    #[inline]
+    pub(crate) unsafe fn from_abi(
+        store: &StoreOpaque,
+        raw: ValRaw,
+        ty: abi::ValType<TypeId>,
+    ) -> Val {
+        match ty {
+            abi::ValType::I32 => Val::I32(raw.get_i32()),
+            abi::ValType::I64 => Val::I64(raw.get_i64()),
+            abi::ValType::F32 => Val::F32(raw.get_f32()),
+            abi::ValType::F64 => Val::F64(raw.get_f64()),
+            abi::ValType::V128 => Val::V128(V128(raw.get_v128())),
+            // SAFETY: the caller's promise.
+            abi::ValType::Ref(r) => unsafe { Ref::from_abi(store, raw, r) }.into(),
+        }
+    }
+
+    /// Whether it may be used with `store`.
+    #[inline]
+    pub(crate) fn check_store(&self, store: &StoreOpaque) -> Result<()> {
+        let own = match self {
+            Val::FuncRef(Some(func)) => func.store_id(),
+            Val::ExternRef(Some(object)) => object.store_id(),
+            _ => return Ok(()),
+        };
+        if own == store.id() {
+            Ok(())
+        } else {
+            Err(OwnershipError::WrongStore.into())
+        }
+    }
+
+    /// Makes it ready for compiled code of `store`, if it may be used there.
+    #[inline]
+    pub(crate) fn prepare(&self, store: &mut StoreOpaque) -> Result<()> {
+        self.check_store(store)?;
+        match self {
+            Val::FuncRef(Some(func)) => func.resolve(store),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is a value of type `ty`. [`Val::check_store`] comes first.
+    #[inline]
+    pub(crate) fn matches_abi(&self, store: &StoreOpaque, ty: abi::ValType<TypeId>) -> bool {
+        match (self, ty) {
+            (Val::I32(_), abi::ValType::I32)
+            | (Val::I64(_), abi::ValType::I64)
+            | (Val::F32(_), abi::ValType::F32)
+            | (Val::F64(_), abi::ValType::F64)
+            | (Val::V128(_), abi::ValType::V128) => true,
+            (_, abi::ValType::Ref(r)) => self
+                .ref_()
+                .is_some_and(|reference| reference.matches_abi(store, r)),
+            _ => false,
+        }
+    }
+
+    /// The value for compiled code, which wants a `ty`; `what` names the value in the error.
+    #[inline]
+    pub(crate) fn checked_raw(
+        &self,
+        store: &mut StoreOpaque,
+        ty: abi::ValType<TypeId>,
+        what: impl FnOnce() -> String,
+    ) -> Result<ValRaw> {
+        self.prepare(store)?;
+        if !self.matches_abi(store, ty) {
+            return Err(self.mismatch(store, ty, what()));
+        }
+        Ok(self.raw())
+    }
+
+    #[cold]
+    fn mismatch(
+        &self,
+        store: &StoreOpaque,
+        wanted: abi::ValType<TypeId>,
+        what: String,
+    ) -> crate::Error {
+        TypeError::Value {
+            what,
+            wanted: ValTypeText(wanted).to_string(),
+            found: self.describe(store),
+        }
+        .into()
+    }
+
+    fn describe(&self, store: &StoreOpaque) -> String {
+        match self {
+            Val::I32(_) => "i32".to_owned(),
+            Val::I64(_) => "i64".to_owned(),
+            Val::F32(_) => "f32".to_owned(),
+            Val::F64(_) => "f64".to_owned(),
+            Val::V128(_) => "v128".to_owned(),
+            reference => {
+                let reference = reference.ref_().expect("what is left are references");
+                reference.own_type(store).to_string()
+            }
+        }
+    }
+}
+
+impl From<i32> for Val {
+    fn from(v: i32) -> Self {
+        Val::I32(v)
+    }
+}
+
+impl From<i64> for Val {
+    fn from(v: i64) -> Self {
+        Val::I64(v)
+    }
+}
+
+impl From<f32> for Val {
+    fn from(v: f32) -> Self {
+        Val::F32(v.to_bits())
+    }
+}
+
+impl From<f64> for Val {
+    fn from(v: f64) -> Self {
+        Val::F64(v.to_bits())
+    }
+}
+
+impl From<V128> for Val {
+    fn from(v: V128) -> Self {
+        Val::V128(v)
+    }
+}
+
+impl From<Ref> for Val {
+    fn from(reference: Ref) -> Self {
+        match reference {
+            Ref::Func(func) => Val::FuncRef(func),
+            Ref::Extern(object) => Val::ExternRef(object),
+            Ref::Any(object) => Val::AnyRef(object),
+            Ref::Exn(exception) => Val::ExnRef(exception),
+            Ref::Cont(continuation) => Val::ContRef(continuation),
+        }
+    }
+}
+
+impl From<Func> for Val {
+    fn from(func: Func) -> Self {
+        Val::FuncRef(Some(func))
+    }
+}
+
+impl From<Option<Func>> for Val {
+    fn from(func: Option<Func>) -> Self {
+        Val::FuncRef(func)
+    }
+}
+
+impl From<Rooted<ExternRef>> for Val {
+    fn from(object: Rooted<ExternRef>) -> Self {
+        Val::ExternRef(Some(object))
+    }
+}
+
+impl From<Option<Rooted<ExternRef>>> for Val {
+    fn from(object: Option<Rooted<ExternRef>>) -> Self {
+        Val::ExternRef(object)
+    }
+}
+
+/// A reference: the elements of tables.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Ref {
+    /// A function, or null.
+    Func(Option<Func>),
+    /// Anything of the host, or null.
+    Extern(Option<Rooted<ExternRef>>),
+    /// An object of the guest, or null.
+    Any(Option<Rooted<AnyRef>>),
+    /// An exception, or null.
+    Exn(Option<Rooted<ExnRef>>),
+    /// A continuation, or null.
+    Cont(Option<Rooted<ContRef>>),
+}
+
+impl Ref {
+    /// The null of the hierarchy of `heap_type`.
+    pub fn null(heap_type: &HeapType) -> Ref {
+        Ref::null_of(heap_type.to_abi().hierarchy())
+    }
+
+    fn null_of(hierarchy: Hierarchy) -> Ref {
+        match hierarchy {
+            Hierarchy::Func => Ref::Func(None),
+            Hierarchy::Extern => Ref::Extern(None),
+            Hierarchy::Any => Ref::Any(None),
+            Hierarchy::Exn => Ref::Exn(None),
+            Hierarchy::Cont => Ref::Cont(None),
+        }
+    }
+
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        match self {
+            Ref::Func(r) => r.is_none(),
+            Ref::Extern(r) => r.is_none(),
+            Ref::Any(r) => r.is_none(),
+            Ref::Exn(r) => r.is_none(),
+            Ref::Cont(r) => r.is_none(),
+        }
+    }
+
+    /// Whether it is not null.
+    pub fn is_non_null(&self) -> bool {
+        !self.is_null()
+    }
+
+    /// The function or null, if it is a function reference.
+    pub fn as_func(&self) -> Option<Option<&Func>> {
+        match self {
+            Ref::Func(func) => Some(func.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The function or null.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it is no function reference.
+    pub fn unwrap_func(&self) -> Option<&Func> {
+        self.as_func()
+            .unwrap_or_else(|| panic!("{self:?} is not a function reference"))
+    }
+
+    /// The host's object or null, if it is an external reference.
+    pub fn as_extern(&self) -> Option<Option<&Rooted<ExternRef>>> {
+        match self {
+            Ref::Extern(object) => Some(object.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The host's object or null.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it is no external reference.
+    pub fn unwrap_extern(&self) -> Option<&Rooted<ExternRef>> {
+        self.as_extern()
+            .unwrap_or_else(|| panic!("{self:?} is not an external reference"))
+    }
+
+    /// The reference's own type: the most precise one that is known.
+    ///
+    /// # Errors
+    ///
+    /// When the reference belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> Result<RefType> {
+        let store = store.as_context().opaque();
+        Val::from(*self).check_store(store)?;
+        Ok(self.own_type(store))
+    }
+
+    /// Whether it is a value of type `ty`.
+    ///
+    /// # Errors
+    ///
+    /// When the reference belongs to another store.
+    pub fn matches_ty(&self, store: impl AsContext, ty: &RefType) -> Result<bool> {
+        Val::from(*self).matches_ty(store, &ValType::Ref(ty.clone()))
+    }
+
+    fn own_type(&self, store: &StoreOpaque) -> RefType {
+        let (is_null, heap_type) = match self {
+            Ref::Func(None) => (true, HeapType::NoFunc),
+            Ref::Func(Some(func)) => (false, HeapType::ConcreteFunc(func.type_in(store))),
+            Ref::Extern(None) => (true, HeapType::NoExtern),
+            Ref::Extern(Some(_)) => (false, HeapType::Extern),
+            Ref::Any(None) => (true, HeapType::None),
+            Ref::Any(Some(object)) => object.never(),
+            Ref::Exn(None) => (true, HeapType::NoExn),
+            Ref::Exn(Some(exception)) => exception.never(),
+            Ref::Cont(None) => (true, HeapType::NoCont),
+            Ref::Cont(Some(continuation)) => continuation.never(),
+        };
+        RefType::new(is_null, heap_type)
+    }
+
+    fn matches_abi(&self, store: &StoreOpaque, ty: abi::RefType<TypeId>) -> bool {
+        match (self, ty.heap.hierarchy()) {
+            (Ref::Func(None), Hierarchy::Func)
+            | (Ref::Extern(None), Hierarchy::Extern)
+            | (Ref::Any(None), Hierarchy::Any)
+            | (Ref::Exn(None), Hierarchy::Exn)
+            | (Ref::Cont(None), Hierarchy::Cont) => ty.nullable,
+            (Ref::Func(Some(func)), Hierarchy::Func) => {
+                let own = abi::HeapType::ConcreteFunc(func.type_id(store));
+                matching::heap_type_matches(store.engine().types(), &own, &ty.heap)
+            }
+            (Ref::Extern(Some(_)), Hierarchy::Extern) => {
+                ty.heap == abi::HeapType::Abstract(abi::AbstractHeapType::Extern)
+            }
+            _ => false,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `raw` must be a value of type `ty`, of `store`.
+    unsafe fn from_abi(store: &StoreOpaque, raw: ValRaw, ty: abi::RefType<TypeId>) -> Ref {
+        match ty.heap.hierarchy() {
+            // SAFETY: the caller's promise.
+            Hierarchy::Func => Ref::Func(unsafe { Func::from_funcref(raw.get_funcref(), store) }),
+            Hierarchy::Extern => {
+                // SAFETY: the caller's promise.
+                Ref::Extern(unsafe { Rooted::from_abi(raw.get_externref(), store) })
+            }
+            // Nothing allocates objects of these hierarchies: null is their only value.
+            hierarchy => Ref::null_of(hierarchy),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `element` must come from a table of `store` of this element type.
+    pub(crate) unsafe fn from_table_element(
+        store: &StoreOpaque,
+        element: u64,
+        ty: abi::RefType<TypeId>,
+    ) -> Ref {
+        // SAFETY: the caller's promise; both are zero-extended in the same way.
+        unsafe { Ref::from_abi(store, ValRaw::u64(element), ty) }
+    }
+}
+
+impl From<Func> for Ref {
+    fn from(func: Func) -> Self {
+        Ref::Func(Some(func))
+    }
+}
+
+impl From<Option<Func>> for Ref {
+    fn from(func: Option<Func>) -> Self {
+        Ref::Func(func)
+    }
+}
+
+impl From<Rooted<ExternRef>> for Ref {
+    fn from(object: Rooted<ExternRef>) -> Self {
+        Ref::Extern(Some(object))
+    }
+}
+
+impl From<Option<Rooted<ExternRef>>> for Ref {
+    fn from(object: Option<Rooted<ExternRef>>) -> Self {
+        Ref::Extern(object)
+    }
+}
+
+impl fmt::Display for Val {
+    /// The value as `--invoke` and people write it: numbers as numbers, references by kind.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Val::I32(v) => v.fmt(f),
+            Val::I64(v) => v.fmt(f),
+            Val::F32(v) => f32::from_bits(*v).fmt(f),
+            Val::F64(v) => f64::from_bits(*v).fmt(f),
+            Val::V128(v) => write!(f, "{:#034x}", v.0),
+            Val::FuncRef(Some(_)) => f.write_str("<function>"),
+            Val::ExternRef(Some(_)) => f.write_str("<external object>"),
+            Val::AnyRef(Some(object)) => object.never(),
+            Val::ExnRef(Some(exception)) => exception.never(),
+            Val::ContRef(Some(continuation)) => continuation.never(),
+            Val::FuncRef(None)
+            | Val::ExternRef(None)
+            | Val::AnyRef(None)
+            | Val::ExnRef(None)
+            | Val::ContRef(None) => f.write_str("null"),
+        }
+    }
+}
