@@ -191,6 +191,19 @@ pub enum Hierarchy {
     Cont,
 }
 
+impl Hierarchy {
+    /// The largest type of the hierarchy.
+    pub fn top(self) -> AbstractHeapType {
+        match self {
+            Hierarchy::Func => AbstractHeapType::Func,
+            Hierarchy::Extern => AbstractHeapType::Extern,
+            Hierarchy::Any => AbstractHeapType::Any,
+            Hierarchy::Exn => AbstractHeapType::Exn,
+            Hierarchy::Cont => AbstractHeapType::Cont,
+        }
+    }
+}
+
 impl<R> HeapType<R> {
     /// The same type with a concrete reference rewritten by `f`.
     pub fn map<S>(self, f: impl FnOnce(R) -> S) -> HeapType<S> {

@@ -94,6 +94,51 @@ pub struct VmHostCtx {
 #[repr(C, align(16))]
 pub struct ValRaw(pub u128);
 
+macro_rules! val_raw_numbers {
+    ($($make:ident $get:ident $ty:ty, $bits:ty, $what:literal;)*) => {
+        impl ValRaw {
+            $(
+                #[doc = concat!("From ", $what, ".")]
+                #[inline(always)]
+                pub const fn $make(value: $ty) -> ValRaw {
+                    ValRaw(value as $bits as u128)
+                }
+
+                #[doc = concat!("To ", $what, ".")]
+                #[inline(always)]
+                pub const fn $get(self) -> $ty {
+                    self.0 as $ty
+                }
+            )*
+        }
+    };
+}
+
+val_raw_numbers! {
+    i32 get_i32 i32, u32, "an `i32`";
+    u32 get_u32 u32, u32, "an `i32`, unsigned";
+    i64 get_i64 i64, u64, "an `i64`";
+    u64 get_u64 u64, u64, "an `i64`, unsigned";
+    f32 get_f32 u32, u32, "the bits of an `f32`";
+    f64 get_f64 u64, u64, "the bits of an `f64`";
+    v128 get_v128 u128, u128, "a `v128`";
+    externref get_externref u32, u32, "a collected reference, 0 for null";
+}
+
+impl ValRaw {
+    /// From a function reference.
+    #[inline(always)]
+    pub fn funcref(func: *const VmFuncRef) -> ValRaw {
+        ValRaw(func.expose_provenance() as u128)
+    }
+
+    /// To a function reference.
+    #[inline(always)]
+    pub fn get_funcref(self) -> *const VmFuncRef {
+        core::ptr::with_exposed_provenance(self.0 as u64 as usize)
+    }
+}
+
 /// The size of a [`ValRaw`], in bytes.
 pub const VAL_RAW_SIZE: u32 = size_of::<ValRaw>() as u32;
 

@@ -162,6 +162,11 @@ impl EngineCode {
         self.this.upgrade().expect("there is a reference to it")
     }
 
+    /// The whole image, as it was loaded.
+    pub fn bytes(&self) -> &[u8] {
+        self.image.bytes()
+    }
+
     /// What the module declares.
     pub fn module(&self) -> &Arc<Module> {
         &self.module

@@ -41,6 +41,18 @@ pub fn heap_type_matches(
 ) -> bool {
     match (actual.concrete(), expected.concrete()) {
         (Some(actual), Some(expected)) => registry.is_subtype(actual, expected),
+        _ => abstract_heap_type_matches(actual, expected),
+    }
+}
+
+/// As [`heap_type_matches`], of which at most one may be a defined type; needs no registry.
+///
+/// # Panics
+///
+/// Panics when both are defined types.
+pub fn abstract_heap_type_matches(actual: &HeapType<TypeId>, expected: &HeapType<TypeId>) -> bool {
+    match (actual.concrete(), expected.concrete()) {
+        (Some(_), Some(_)) => panic!("only a registry can compare defined types"),
         (Some(_), None) => abstract_matches(kind(actual), kind(expected)),
         // Only the bottom of its hierarchy lies below a defined type.
         (None, Some(_)) => actual.hierarchy() == expected.hierarchy() && is_bottom(kind(actual)),
