@@ -279,9 +279,9 @@ fn memory_images_outside_of_their_memory_are_refused() {
         (61440, 0, 8192),
         (u64::MAX - 4095, 0, 4096),
     ] {
-        refused("a memory image", |m| {
-            m.memory_images[0] = image(address, bytes)
-        });
+        let bytes = core::ops::Range { start, end };
+        let image = MemoryImage { address, bytes };
+        refused("a memory image", |m| m.memory_images[0] = Some(image));
     }
 }
 
