@@ -10,8 +10,9 @@
 //! 1. In the signal handler ([`claim`]): a store runs on this thread, the pc is in compiled code, and
 //!    the image's trap table has an entry for it. Everything else goes to the previous handler.
 //! 2. In landing ([`is_guests`]): instructions that can only trap (explicit ones, division), or an
-//!    access to an address that the store has reserved, or to the first page where a null reference is
-//!    expected. Any other address means that compiled code's memory safety is broken: abort.
+//!    access to an address that the store has reserved, or to the first page: null references, and what
+//!    a bounds check that speculation cannot pass has replaced by null. Any other address means that
+//!    compiled code's memory safety is broken: abort.
 
 use super::backtrace::Capture;
 use super::enter::{Stay, running_store};
@@ -85,7 +86,7 @@ unsafe extern "C" fn land_fault(
     // SAFETY: the running store is alive, and the compiled code that it ran is abandoned.
     unsafe {
         let store = Store::from_ctx(ctx);
-        if !is_guests(&*store, pc, kind, trap) {
+        if !is_guests(&*store, pc, kind) {
             abort(pc, kind, trap);
         }
         (*store).set_pending(Reason::Trap(trap));
@@ -102,15 +103,12 @@ unsafe extern "C" fn land_fault(
 }
 
 /// Whether a fault at `pc` is something that a guest can cause.
-fn is_guests(store: &Store, pc: usize, kind: FaultKind, trap: TrapCode) -> bool {
+fn is_guests(store: &Store, pc: usize, kind: FaultKind) -> bool {
     match kind {
         FaultKind::Division | FaultKind::Instruction => true,
         // SAFETY: the pc is in compiled code that is mapped and alive.
         FaultKind::Protection => unsafe { (pc as *const u8).read() == EXPLICIT_TRAP },
-        FaultKind::Access(address) if address < PAGE_SIZE => {
-            matches!(trap, TrapCode::IndirectCallToNull | TrapCode::NullReference)
-        }
-        FaultKind::Access(address) => store.owns_address(address),
+        FaultKind::Access(address) => address < PAGE_SIZE || store.owns_address(address),
     }
 }
 
