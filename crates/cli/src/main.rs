@@ -1,3 +1,5 @@
-//! The `sarsen` command.
+//! The `sarsen` command. What it does is in the library of this crate.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    sarsen_cli::main()
+}

@@ -1,0 +1,66 @@
+//! `sarsen compile`: makes an image that `sarsen run --allow-precompiled` starts at once.
+
+use crate::input::Input;
+use crate::options::CodeOptions;
+use crate::progress;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use sarsen::Engine;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  sarsen compile big.wasm                   Writes big.image
+  sarsen compile big.wasm -o /tmp/big.image
+  sarsen run --allow-precompiled big.image";
+
+/// Compile a module to an image
+///
+/// An image holds machine code for this machine's processor and this version of Sarsen. It is an ELF
+/// file that `objdump` and `perf` can read.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Compile {
+    /// The module (`-` is standard input)
+    file: OsString,
+
+    /// Where to write the image; FILE with the extension `.image` if not given
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+
+    /// Make an image that can be run with --fuel
+    #[arg(long)]
+    fuel: bool,
+
+    /// Make an image that can be run with --timeout
+    #[arg(long)]
+    timeout: bool,
+
+    #[command(flatten)]
+    code: CodeOptions,
+}
+
+impl Compile {
+    pub(crate) fn execute(self) -> Result<u8> {
+        let mut config = self.code.config();
+        config.consume_fuel(self.fuel);
+        config.epoch_interruption(self.timeout);
+        let engine = Engine::new(&config)?;
+        let input = Input::read(&self.file)?;
+        let description = input.describe();
+        let output = match (self.output, &input.path) {
+            (Some(output), _) => output,
+            (None, Some(path)) => path.with_extension("image"),
+            (None, None) => bail!("-o says where to write the image of standard input"),
+        };
+        let binary = input.into_binary()?;
+        let image = progress::during(format!("compiling {description}"), || {
+            engine.precompile_module(&binary)
+        })
+        .with_context(|| format!("cannot compile {description}"))?;
+        std::fs::write(&output, image)
+            .with_context(|| format!("cannot write `{}`", output.display()))?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,358 @@
+//! `sarsen run`: runs a program, or calls one of its functions.
+//!
+//! Only what the module needs is set up: WASI when it imports it, a timer thread with `--timeout`.
+
+use crate::arguments;
+use crate::input::{Input, Kind};
+use crate::options::{self, CodeOptions};
+use crate::progress;
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use sarsen::{
+    Engine, ExternType, Func, Instance, Linker, Module, Store, StoreLimits, StoreLimitsBuilder,
+    Trap,
+};
+use sarsen_wasi::{DirPerms, FilePerms, WasiCtx};
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  sarsen run hello.wasm one two              Arguments after the file are the program's
+  sarsen run --dir data::/in wc.wasm /in/a   The program sees the directory `data` as `/in`
+  sarsen run --invoke fib fib.wat 30         Call a function and print its results
+  sarsen run --timeout 5s --max-memory 64MiB untrusted.wasm
+  cat hello.wasm | sarsen run -";
+
+/// Run a WebAssembly program
+///
+/// The program is a WASI command (it exports `_start`), in binary or text form. It sees nothing of this
+/// machine but the standard streams, its arguments, and what the options give it.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Run {
+    /// Let the program use a directory, under its own name or as GUEST
+    #[arg(long, value_name = "HOST[::GUEST]", value_parser = DirMapping::parse)]
+    dir: Vec<DirMapping>,
+
+    /// Set an environment variable; without a value, pass on our own
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+
+    /// Call this exported function instead of `_start`; print its results one a line
+    #[arg(long, value_name = "NAME")]
+    invoke: Option<String>,
+
+    /// Stop the program when it has executed about this many instructions
+    #[arg(long, value_name = "N")]
+    fuel: Option<u64>,
+
+    /// Stop the program after this time, such as `500ms` or `2m`
+    #[arg(long, value_name = "TIME", value_parser = options::parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Let no memory of the program grow beyond this size, such as `64MiB`
+    #[arg(long, value_name = "SIZE", value_parser = options::parse_size)]
+    max_memory: Option<u64>,
+
+    /// What to do about imports that nothing provides
+    #[arg(long, value_name = "WHAT", default_value = "error")]
+    unknown_imports: UnknownImports,
+
+    /// Accept an image made by `sarsen compile`
+    ///
+    /// An image is machine code: whoever made it can do with this process what they like.
+    #[arg(long)]
+    allow_precompiled: bool,
+
+    #[command(flatten)]
+    code: CodeOptions,
+
+    /// The program (`-` is standard input), and its arguments
+    #[arg(
+        required = true,
+        num_args = 1..,
+        value_names = ["FILE", "ARGS"],
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    program: Vec<OsString>,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum UnknownImports {
+    /// Refuse to run
+    Error,
+    /// Trap when one is called
+    Trap,
+    /// Functions do nothing and return zeroes; everything else is empty
+    Default,
+}
+
+/// A directory of the host under a path of the guest's.
+#[derive(Clone, Debug)]
+struct DirMapping {
+    host: String,
+    guest: String,
+}
+
+impl DirMapping {
+    fn parse(text: &str) -> Result<DirMapping, String> {
+        let (host, guest) = text.split_once("::").unwrap_or((text, text));
+        if host.is_empty() || guest.is_empty() {
+            return Err("write HOST or HOST::GUEST, neither empty".to_owned());
+        }
+        Ok(DirMapping {
+            host: host.to_owned(),
+            guest: guest.to_owned(),
+        })
+    }
+}
+
+/// What a store of this command holds.
+struct Host {
+    wasi: Option<WasiCtx>,
+    limits: StoreLimits,
+}
+
+impl Run {
+    pub(crate) fn execute(self) -> Result<u8> {
+        let engine = self.engine()?;
+        let input = Input::read(&self.program[0])?;
+        let description = input.describe();
+        let module = self.load(&engine, input)?;
+        self.run(&engine, &module)
+            .with_context(|| format!("{description} failed"))?;
+        Ok(0)
+    }
+
+    fn engine(&self) -> Result<Engine> {
+        let mut config = self.code.config();
+        config.consume_fuel(self.fuel.is_some());
+        config.epoch_interruption(self.timeout.is_some());
+        Engine::new(&config)
+    }
+
+    fn load(&self, engine: &Engine, input: Input) -> Result<Module> {
+        let description = input.describe();
+        match (input.kind, &input.path) {
+            (Kind::Image, _) if !self.allow_precompiled => bail!(
+                "{description} is a precompiled image: running it is trusting whoever made it; \
+                 pass --allow-precompiled if you do"
+            ),
+            (Kind::Image, path) => load_image(engine, path.as_deref(), &input.bytes)
+                .with_context(|| format!("cannot load {description}")),
+            _ => {
+                let binary = input.into_binary()?;
+                progress::during(format!("compiling {description}"), || {
+                    Module::from_binary(engine, &binary)
+                })
+                .with_context(|| format!("cannot compile {description}"))
+            }
+        }
+    }
+
+    fn run(&self, engine: &Engine, module: &Module) -> Result<()> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let mut linker = Linker::new(engine);
+        let wasi = self.wasi(&mut linker, module, &interrupted)?;
+        let mut store = Store::new(
+            engine,
+            Host {
+                wasi,
+                limits: self.limits(),
+            },
+        );
+        store.limiter(|host| &mut host.limits);
+        if let Some(fuel) = self.fuel {
+            store.set_fuel(fuel)?;
+        }
+        match self.unknown_imports {
+            UnknownImports::Error => {}
+            UnknownImports::Trap => linker.define_unknown_imports_as_traps(module)?,
+            UnknownImports::Default => {
+                linker.define_unknown_imports_as_default_values(&mut store, module)?;
+            }
+        }
+        if let Some(timeout) = self.timeout {
+            store.set_epoch_deadline(1);
+            start_timer(engine, timeout, interrupted)?;
+        }
+        let instance = linker.instantiate(&mut store, module)?;
+        match &self.invoke {
+            Some(name) => self.invoke(&mut store, module, &instance, name),
+            None => start(&mut store, module, &instance),
+        }
+    }
+
+    /// Adds WASI to the linker, when the module imports it.
+    fn wasi(
+        &self,
+        linker: &mut Linker<Host>,
+        module: &Module,
+        interrupted: &Arc<AtomicBool>,
+    ) -> Result<Option<WasiCtx>> {
+        let context = self.wasi_context(interrupted)?;
+        if !module.imports().any(|i| i.module().starts_with("wasi_")) {
+            return Ok(None);
+        }
+        sarsen_wasi::add_to_linker(linker, |host: &mut Host| {
+            host.wasi.as_mut().expect("set before anything is linked")
+        })?;
+        Ok(Some(context))
+    }
+
+    fn wasi_context(&self, interrupted: &Arc<AtomicBool>) -> Result<WasiCtx> {
+        let mut builder = WasiCtx::builder();
+        builder.inherit_stdio();
+        for argument in &self.program {
+            builder.arg(argument.as_encoded_bytes());
+        }
+        for variable in &self.env {
+            match variable.split_once('=') {
+                Some((name, value)) => {
+                    builder.env(name, value);
+                }
+                None => {
+                    let value = std::env::var_os(variable).unwrap_or_default();
+                    builder.env(variable, value.as_encoded_bytes());
+                }
+            }
+        }
+        for dir in &self.dir {
+            builder
+                .preopened_dir(&dir.host, &dir.guest, DirPerms::all(), FilePerms::all())
+                .context("--dir")?;
+        }
+        if self.timeout.is_some() {
+            let interrupted = interrupted.clone();
+            builder.interrupt_check(move || match interrupted.load(Ordering::Relaxed) {
+                true => Err(Trap::Interrupt.into()),
+                false => Ok(()),
+            });
+        }
+        Ok(builder.build())
+    }
+
+    fn limits(&self) -> StoreLimits {
+        match self.max_memory {
+            Some(bytes) => StoreLimitsBuilder::new()
+                .memory_size(usize::try_from(bytes).unwrap_or(usize::MAX))
+                .build(),
+            None => StoreLimits::default(),
+        }
+    }
+
+    fn invoke(
+        &self,
+        store: &mut Store<Host>,
+        module: &Module,
+        instance: &Instance,
+        name: &str,
+    ) -> Result<()> {
+        let func = instance
+            .get_func(&mut *store, name)
+            .ok_or_else(|| unknown_function(module, name))?;
+        let ty = func.ty(&*store);
+        let arguments = self.program[1..]
+            .iter()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect::<Vec<_>>();
+        let arguments = arguments::parse(name, &ty, &arguments)?;
+        initialize(store, instance)?;
+        let mut results = arguments::placeholders(&ty);
+        func.call(&mut *store, &arguments, &mut results)?;
+        let mut stdout = std::io::stdout().lock();
+        for result in &results {
+            writeln!(stdout, "{}", arguments::Shown(result))?;
+        }
+        stdout.flush()?;
+        Ok(())
+    }
+}
+
+#[allow(
+    unsafe_code,
+    reason = "the user vouches for the image with --allow-precompiled"
+)]
+fn load_image(engine: &Engine, path: Option<&std::path::Path>, bytes: &[u8]) -> Result<Module> {
+    match path {
+        // SAFETY: whoever passed --allow-precompiled trusts the file as a program.
+        Some(path) => unsafe { Module::deserialize_file(engine, path) },
+        // SAFETY: as above.
+        None => unsafe { Module::deserialize(engine, bytes) },
+    }
+}
+
+/// Runs the program's `_start`.
+fn start(store: &mut Store<Host>, module: &Module, instance: &Instance) -> Result<()> {
+    match instance.get_func(&mut *store, "_start") {
+        Some(start) => call_plain(store, &start, "_start"),
+        None if functions(module).is_empty() => Ok(()),
+        None => Err(unknown_function(module, "_start"))
+            .context("it is no program, but --invoke can call its functions"),
+    }
+}
+
+/// A WASI reactor wants to be initialized before anything else of it is called.
+fn initialize(store: &mut Store<Host>, instance: &Instance) -> Result<()> {
+    match instance.get_func(&mut *store, "_initialize") {
+        Some(initialize) => call_plain(store, &initialize, "_initialize"),
+        None => Ok(()),
+    }
+}
+
+fn call_plain(store: &mut Store<Host>, func: &Func, name: &str) -> Result<()> {
+    let func = func
+        .typed::<(), ()>(&*store)
+        .with_context(|| format!("`{name}` is no entry point"))?;
+    func.call(store, ())
+}
+
+/// The names of the functions that a module exports.
+fn functions(module: &Module) -> Vec<&str> {
+    module
+        .exports()
+        .filter(|export| matches!(export.ty(), ExternType::Func(_)))
+        .map(|export| export.name())
+        .collect()
+}
+
+fn unknown_function(module: &Module, name: &str) -> sarsen::Error {
+    /// More are not listed.
+    const LISTED: usize = 40;
+    let functions = functions(module);
+    if functions.is_empty() {
+        return anyhow!("it exports no function `{name}`, and no other function either");
+    }
+    let listed: Vec<String> = functions
+        .iter()
+        .take(LISTED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = match functions.len().checked_sub(LISTED) {
+        Some(more) if more > 0 => format!(" and {more} more"),
+        _ => String::new(),
+    };
+    anyhow!(
+        "it exports no function `{name}`; it exports {}{more}",
+        listed.join(", ")
+    )
+}
+
+/// Interrupts the program after `timeout`: what computes by the epoch, what waits by the flag.
+fn start_timer(engine: &Engine, timeout: Duration, interrupted: Arc<AtomicBool>) -> Result<()> {
+    let engine = engine.clone();
+    let timer = std::thread::Builder::new().name("timeout".to_owned());
+    timer
+        .spawn(move || {
+            std::thread::sleep(timeout);
+            interrupted.store(true, Ordering::Relaxed);
+            engine.increment_epoch();
+        })
+        .context("cannot start a thread for --timeout")?;
+    Ok(())
+}

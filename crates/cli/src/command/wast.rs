@@ -1,0 +1,56 @@
+//! `sarsen wast`: runs test scripts of the official format.
+
+use crate::failure::{self, Style};
+use crate::options::CodeOptions;
+use crate::script;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+/// Run test scripts (`.wast`)
+///
+/// Runs every directive of every script, and tells which failed. Exits with 1 if any did.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  sarsen wast test/core/*.wast\n  sarsen wast --wasm gc gc.wast"
+)]
+pub(crate) struct Wast {
+    #[command(flatten)]
+    code: CodeOptions,
+
+    /// The scripts
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+impl Wast {
+    pub(crate) fn execute(self) -> Result<u8> {
+        let config = self.code.config();
+        let style = Style::of(io::stdout().is_terminal());
+        let mut failed = 0;
+        for file in &self.files {
+            let name = file.display().to_string();
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("cannot read `{name}`"))?;
+            let report = script::run(&config, &name, &text)?;
+            let mut stdout = io::stdout().lock();
+            if report.failures.is_empty() {
+                writeln!(stdout, "{name}: {} directives passed", report.directives)?;
+            } else {
+                failed += 1;
+                let count = report.failures.len();
+                let of = report.directives;
+                let (alarm, end) = (style.alarm, style.end);
+                writeln!(
+                    stdout,
+                    "{name}: {alarm}{count} of {of} directives failed{end}"
+                )?;
+                for failure in &report.failures {
+                    writeln!(stdout, "  {failure}")?;
+                }
+            }
+        }
+        Ok(if failed == 0 { 0 } else { failure::FAILED })
+    }
+}

@@ -1,0 +1,10 @@
+//! Short programs that embed Sarsen, from ten lines up. Read them in this order:
+//!
+//! 1. `embedding/hello.rs`: compile a module and call it.
+//! 2. `embedding/host_functions.rs`: give a module functions of the host, with state and memory.
+//! 3. `embedding/untrusted.rs`: bound the time, instructions, memory and stack of a module that nobody
+//!    trusts, and see where it stopped.
+//! 4. `embedding/wasi.rs`: run a command-line program and capture what it prints.
+//! 5. `embedding/precompiled.rs`: compile once, load everywhere, run on many threads.
+//!
+//! Run one with `cargo run --example hello`. Programs to run with the command `sarsen` are in `wasi/`.

