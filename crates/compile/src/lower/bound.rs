@@ -47,6 +47,27 @@ fn bound(dfg: &DataFlowGraph, value: Value, depth: u32) -> u64 {
             let [x, y] = args;
             match opcode {
                 Opcode::Band => bound(dfg, x, depth - 1).min(bound(dfg, y, depth - 1)),
+                Opcode::Bor | Opcode::Bxor => {
+                    let either = bound(dfg, x, depth - 1) | bound(dfg, y, depth - 1);
+                    u64::MAX.checked_shr(either.leading_zeros()).unwrap_or(0)
+                }
+                Opcode::Iadd => {
+                    let sum = bound(dfg, x, depth - 1).checked_add(bound(dfg, y, depth - 1));
+                    sum.filter(|&sum| sum <= all).unwrap_or(all)
+                }
+                Opcode::Ishl => match constant(dfg, y) {
+                    Some(distance) => {
+                        let width = u64::from(dfg.value_type(value).bits());
+                        let distance = distance % width;
+                        let x = bound(dfg, x, depth - 1);
+                        if x <= all >> distance {
+                            x << distance
+                        } else {
+                            all
+                        }
+                    }
+                    None => all,
+                },
                 Opcode::Urem => match constant(dfg, y) {
                     Some(divisor @ 1..) => divisor - 1,
                     _ => all,
@@ -98,6 +119,14 @@ mod tests {
         let wide = at.ins().uextend(I64, masked);
         let shifted = at.ins().ushr(unknown, shift);
         let product = at.ins().imul(masked, masked);
+        let two = at.ins().iconst(I32, 2);
+        let scaled = at.ins().ishl(masked, two);
+        let lost = at.ins().ishl(unknown, two);
+        let either = at.ins().bor(scaled, masked);
+        let sum = at.ins().iadd(scaled, masked);
+        let wrapped = at.ins().iadd(minus_one, masked);
+        let zero = at.ins().iconst(I32, 0);
+        let none = at.ins().bxor(zero, zero);
         let dfg = &func.dfg;
         assert_eq!(upper_bound(dfg, unknown), 0xffff_ffff);
         assert_eq!(upper_bound(dfg, minus_one), 0xffff_ffff);
@@ -105,5 +134,11 @@ mod tests {
         assert_eq!(upper_bound(dfg, wide), 3);
         assert_eq!(upper_bound(dfg, shifted), 0x0fff_ffff);
         assert_eq!(upper_bound(dfg, product), 0xffff_ffff);
+        assert_eq!(upper_bound(dfg, scaled), 12);
+        assert_eq!(upper_bound(dfg, lost), 0xffff_ffff);
+        assert_eq!(upper_bound(dfg, either), 15);
+        assert_eq!(upper_bound(dfg, sum), 15);
+        assert_eq!(upper_bound(dfg, wrapped), 0xffff_ffff);
+        assert_eq!(upper_bound(dfg, none), 0);
     }
 }

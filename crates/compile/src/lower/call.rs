@@ -164,6 +164,7 @@ impl Lowering<'_, '_> {
         self.mark();
         let cx = self.cx;
         let func_type = cx.module.func_type_at(ty);
+        self.count_passed(func_type.params.len() + func_type.results.len());
         let first = self.stack.len() - func_type.params.len();
         let mut args: Values = smallvec![context];
         args.extend(self.stack.drain(first..));

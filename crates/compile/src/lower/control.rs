@@ -117,6 +117,7 @@ impl Lowering<'_, '_> {
 
     /// A block with parameters of these representations.
     fn block_with_params(&mut self, params: &[Repr]) -> Block {
+        self.count_passed(params.len());
         let block = self.builder.create_block();
         for &repr in params {
             let value = self.builder.append_block_param(block, repr.ty);
@@ -167,7 +168,9 @@ impl Lowering<'_, '_> {
         }
     }
 
-    fn top_args(&self, count: usize) -> Args {
+    /// The topmost operands, to be passed to a block.
+    fn top_args(&mut self, count: usize) -> Args {
+        self.count_passed(count);
         self.top(count).iter().map(|&v| v.into()).collect()
     }
 
@@ -324,7 +327,8 @@ impl Lowering<'_, '_> {
 
     fn jump_to_join(&mut self, label: usize) {
         let join = self.join(label);
-        let args = self.top_args(self.result_count(self.labels[label].ty));
+        let arity = self.result_count(self.labels[label].ty);
+        let args = self.top_args(arity);
         self.builder.ins().jump(join, &args);
     }
 
@@ -335,7 +339,8 @@ impl Lowering<'_, '_> {
         if label == 0 {
             self.emit_return();
         } else {
-            let args = self.top_args(self.branch_arity(label));
+            let arity = self.branch_arity(label);
+            let args = self.top_args(arity);
             let destination = self.destination(label);
             self.builder.ins().jump(destination, &args);
         }
@@ -352,7 +357,8 @@ impl Lowering<'_, '_> {
     pub(super) fn br_if_nonzero(&mut self, depth: u32, condition: Value) {
         self.flush_fuel();
         let label = self.label_at(depth);
-        let args = self.top_args(self.branch_arity(label));
+        let arity = self.branch_arity(label);
+        let args = self.top_args(arity);
         let destination = self.destination(label);
         let next = self.builder.create_block();
         self.builder
@@ -366,7 +372,10 @@ impl Lowering<'_, '_> {
         self.flush_fuel();
         let index = self.pop();
         let default = self.label_at(table.default());
-        let args = self.top_args(self.branch_arity(default));
+        let arity = self.branch_arity(default);
+        let args = self.top_args(arity);
+        self.count_passed(args.len().saturating_mul(table.len() as usize));
+        self.check_size()?;
         let mut branch_call = |depth: u32| {
             let label = self.label_at(depth);
             let destination = self.destination(label);

@@ -1,5 +1,5 @@
 //! The state of lowering one function, and what every kind of instruction uses of it: the operand
-//! stack, locals, traps, collected references, and values that are computed once, in the entry
+//! stack, constants, traps, collected references, and values that are computed once, in the entry
 //! block.
 
 use super::ModuleContext;
@@ -7,6 +7,7 @@ use super::call::Callees;
 use super::control::Label;
 use super::inline::InlineState;
 use super::interrupt::FuelCounter;
+use super::local::Local;
 use super::memory::MemoryAccess;
 use super::region::Region;
 use super::signature::{POINTER, Repr, wasm_signature};
@@ -22,10 +23,14 @@ use cranelift_codegen::ir::{
     Block, GlobalValueData, Inst, InstBuilder, MemFlagsData, Type, UserFuncName, Value, types,
 };
 use cranelift_codegen::isa::TargetFrontendConfig;
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use sarsen_abi::vmctx::offset;
 use sarsen_abi::{DefinedFuncIndex, FuncIndex, TrapCode, TypeIndex};
 use std::collections::HashMap;
+
+/// How many values may be passed to blocks and calls in a function. A single byte of WebAssembly can
+/// pass a thousand, or with a table of branches millions; a function for people to use is far below.
+const MAX_PASSED: usize = 16 << 20;
 
 /// The lowering of one function.
 pub(super) struct Lowering<'m, 'f> {
@@ -49,6 +54,8 @@ pub(super) struct Lowering<'m, 'f> {
     pub(super) memories: Vec<Option<MemoryAccess>>,
     entry: EntryBlock,
     references: EntitySet<Value>,
+    /// How many values are passed to blocks and calls.
+    passed: usize,
 }
 
 /// A function whose instructions are being lowered: the one that is compiled, or one inlined.
@@ -59,20 +66,6 @@ pub(super) struct Frame {
     pub(super) floor: usize,
     /// Its parameters and locals.
     pub(super) locals: Vec<Local>,
-}
-
-/// A parameter or local.
-#[derive(Clone, Copy)]
-pub(super) enum Local {
-    /// One that is never written.
-    Value(Value),
-    /// Any other.
-    Variable {
-        /// What stands for it while SSA form is built.
-        variable: Variable,
-        /// How its values are represented.
-        repr: Repr,
-    },
 }
 
 /// Where values go that are computed once and used anywhere.
@@ -150,6 +143,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
                 loads: HashMap::new(),
             },
             references: EntitySet::new(),
+            passed: 0,
         }
     }
 
@@ -159,48 +153,11 @@ impl<'m, 'f> Lowering<'m, 'f> {
         let cx = self.cx;
         let func = self.frame.func;
         let params: Vec<Value> = self.builder.block_params(self.entry.block)[1..].to_vec();
-        for (&value, ty) in params.iter().zip(&cx.module.func_type(func).params) {
-            let repr = Repr::of(ty);
-            self.note_repr(value, repr);
-            let local = self.new_local(repr, value);
-            self.frame.locals.push(local);
-        }
         let body = cx.body(cx.module.defined_func(func).expect("it has a body"));
-        self.declare_locals(body, |_| true)?;
+        self.declare_own_locals(body, &params)?;
         self.interruption_point();
         self.open_body(cx.module.funcs[func.index()]);
         self.lower_instructions(body)
-    }
-
-    /// Declares the locals of `body`, which start as zero. `is_written` tells which of them need a
-    /// variable, by their number.
-    pub(super) fn declare_locals(
-        &mut self,
-        body: &Body<'_>,
-        is_written: impl Fn(usize) -> bool,
-    ) -> Result<()> {
-        let mut zeros: Vec<(Type, Value)> = Vec::new();
-        for run in body.body.get_locals_reader().map_err(malformed)? {
-            let (count, ty) = run.map_err(malformed)?;
-            let repr = Repr::of_parsed(self.cx.module, ty);
-            let zero = match zeros.iter().find(|(ty, _)| *ty == repr.ty) {
-                Some(&(_, zero)) => zero,
-                None => {
-                    let zero = self.zero(repr.ty);
-                    zeros.push((repr.ty, zero));
-                    zero
-                }
-            };
-            for _ in 0..count {
-                let local = if is_written(self.frame.locals.len()) {
-                    self.new_local(repr, zero)
-                } else {
-                    Local::Value(zero)
-                };
-                self.frame.locals.push(local);
-            }
-        }
-        Ok(())
     }
 
     /// Lowers the instructions of a body whose label has just been opened, until it is closed.
@@ -211,6 +168,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
             let operator = reader.read().map_err(malformed)?;
             self.source.go_to(offset);
             self.lower_operator(&operator, offset)?;
+            self.check_size()?;
         }
         Ok(())
     }
@@ -226,6 +184,19 @@ impl<'m, 'f> Lowering<'m, 'f> {
             }));
         self.builder.finalize(target);
         (self.source.finish(), self.references)
+    }
+
+    /// Counts values that are passed to a block or call.
+    pub(super) fn count_passed(&mut self, count: usize) {
+        self.passed = self.passed.saturating_add(count);
+    }
+
+    /// Fails if the function has become too large.
+    pub(super) fn check_size(&self) -> Result<()> {
+        if self.passed > MAX_PASSED {
+            return Err(CompileError::new("too large to be compiled"));
+        }
+        Ok(())
     }
 
     // Operands.
@@ -261,54 +232,6 @@ impl<'m, 'f> Lowering<'m, 'f> {
     /// The type of a value.
     pub(super) fn type_of(&self, value: Value) -> Type {
         self.builder.func.dfg.value_type(value)
-    }
-
-    // Locals.
-
-    /// A local that may be written, and what it begins as.
-    pub(super) fn new_local(&mut self, repr: Repr, value: Value) -> Local {
-        let variable = match self.inline.reuse_variable(repr) {
-            Some(variable) => variable,
-            None => self.new_variable(repr),
-        };
-        self.builder.def_var(variable, value);
-        Local::Variable { variable, repr }
-    }
-
-    fn new_variable(&mut self, repr: Repr) -> Variable {
-        let variable = self.builder.declare_var(repr.ty);
-        if repr.collected {
-            self.builder.declare_var_needs_stack_map(variable);
-        }
-        variable
-    }
-
-    /// `local.get`
-    pub(super) fn local_get(&mut self, local: u32) {
-        let value = match self.frame.locals[local as usize] {
-            Local::Value(value) => value,
-            Local::Variable { variable, .. } => self.builder.use_var(variable),
-        };
-        self.push(value);
-    }
-
-    /// `local.set`
-    pub(super) fn local_set(&mut self, local: u32) {
-        let value = self.pop();
-        self.write_local(local, value);
-    }
-
-    /// `local.tee`
-    pub(super) fn local_tee(&mut self, local: u32) {
-        let value = *self.stack.last().expect("validated: an operand");
-        self.write_local(local, value);
-    }
-
-    fn write_local(&mut self, local: u32, value: Value) {
-        let Local::Variable { variable, .. } = self.frame.locals[local as usize] else {
-            panic!("local {local} was said to be never written");
-        };
-        self.builder.def_var(variable, value);
     }
 
     // Values.

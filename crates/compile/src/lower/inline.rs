@@ -9,7 +9,8 @@
 //! how often a call runs.
 
 use super::ModuleContext;
-use super::function::{Frame, Local, Lowering};
+use super::function::{Frame, Lowering};
+use super::local::Local;
 use super::signature::Repr;
 use crate::error::Result;
 use cranelift_frontend::Variable;
@@ -150,7 +151,7 @@ impl Lowering<'_, '_> {
         self.inline.budget -= candidate.size;
         let frame = self.frame_of_call(index, candidate);
         let caller = std::mem::replace(&mut self.frame, frame);
-        self.declare_locals(body, |local| candidate.writes(local))?;
+        self.declare_locals(body, None, |local| candidate.writes(local))?;
         self.open_body(cx.module.funcs[index.index()]);
         self.lower_instructions(body)?;
         let callee = std::mem::replace(&mut self.frame, caller);

@@ -122,8 +122,8 @@ impl Lowering<'_, '_> {
         self.push(pages);
     }
 
-    /// Where to access `size` bytes at `index` plus `offset`. The access traps if they are out of
-    /// bounds.
+    /// Where to access `size` bytes, at most a few hundred, at `index` plus `offset`. An access to the
+    /// last of them traps if any is out of bounds.
     pub(super) fn place(
         &mut self,
         memory: MemoryIndex,

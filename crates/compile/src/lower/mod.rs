@@ -9,9 +9,9 @@
 //! | `dispatch` | tells which of the following an instruction belongs to |
 //! | `control` | blocks, branches, returns, code that cannot be reached |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
-//! | `numeric`, `memory`, `bulk`, `table`, `global`, `reference` | the other instructions |
+//! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference` | the other instructions |
 //! | `interrupt` | counting fuel, looking at the epoch |
-//! | `function` | the state of a lowering: operands, locals, references, entry-block values |
+//! | `function` | the state of a lowering: operands, references, entry-block values |
 //! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
 //! | `module_context` | what all lowerings of a module share |
 //!
@@ -35,6 +35,7 @@ mod function;
 mod global;
 mod inline;
 mod interrupt;
+mod local;
 mod memory;
 mod module_context;
 mod numeric;

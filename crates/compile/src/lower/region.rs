@@ -19,6 +19,8 @@ const MAX_REGIONS: usize = 24;
 pub(super) enum Region {
     /// The frame's slots for collected references.
     Frame,
+    /// Locals that are in the frame.
+    Locals,
     /// The store's fields.
     Store,
     /// The bases and lengths of memories.
@@ -59,7 +61,8 @@ impl Region {
             Region::ImportedTables => (8, 0),
             Region::Global(index) => (9, index.as_u32()),
             Region::ImportedGlobals => (10, 0),
-            Region::Rest => (11, 0),
+            Region::Locals => (11, 0),
+            Region::Rest => (12, 0),
         };
         debug_assert!(index < 1 << 24);
         kind << 24 | index
@@ -68,6 +71,7 @@ impl Region {
     fn description(self) -> &'static str {
         match self {
             Region::Frame => "frame",
+            Region::Locals => "locals",
             Region::Store => "store",
             Region::MemoryDefinitions => "memory definitions",
             Region::TableDefinitions => "table definitions",

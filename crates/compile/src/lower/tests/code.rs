@@ -20,7 +20,11 @@ fn accesses_to_a_reserved_memory_are_not_checked() {
     );
     assert_eq!(count(&code, "icmp"), 0, "{code}");
     assert_eq!(count(&code, "select"), 0, "{code}");
-    assert_eq!(count(&code, "load.i64"), 3, "store, stack limit, one base: {code}");
+    assert_eq!(
+        count(&code, "load.i64"),
+        3,
+        "store, stack limit, one base: {code}"
+    );
 }
 
 #[test]
@@ -35,15 +39,28 @@ fn an_offset_past_the_guard_is_checked() {
         let code = clif(&format!(
             "(module (memory 1) (func (param i32) ({load} (local.get 0)) drop))"
         ));
-        assert_eq!(count(&code, "select_spectre_guard"), checks, "{load}: {code}");
-        assert_eq!(count(&code, "user2"), 1, "the access carries the trap code: {code}");
+        assert_eq!(
+            count(&code, "select_spectre_guard"),
+            checks,
+            "{load}: {code}"
+        );
+        assert_eq!(
+            count(&code, "user2"),
+            1,
+            "the access carries the trap code: {code}"
+        );
     }
 }
 
 #[test]
 fn checked_accesses_are_guarded_against_misspeculation() {
     let settings = checked();
-    for memory in ["(memory 1)", "(memory i64 1)", "(memory i64 1 1)", "(memory i64 1 1000000)"] {
+    for memory in [
+        "(memory 1)",
+        "(memory i64 1)",
+        "(memory i64 1 1)",
+        "(memory i64 1 1000000)",
+    ] {
         let index = if memory.contains("i64") { "i64" } else { "i32" };
         let code = clif_under(
             &format!(
@@ -103,7 +120,11 @@ fn loads_merge_across_stores_to_other_memory() {
              (i32.add (local.get $x) (i32.load (local.get 0)))))",
         &Settings::default(),
     );
-    assert_eq!(count(&code, "movl"), 4, "one load, three stores or moves: {code}");
+    assert_eq!(
+        count(&code, "movl"),
+        4,
+        "one load, three stores or moves: {code}"
+    );
 }
 
 #[test]
@@ -158,7 +179,11 @@ fn references_are_in_stack_maps_across_calls() {
     );
     let code = functions[0].clif.to_string();
     assert_eq!(count(&code, "stack_map=[i32 @ ss"), 1, "{code}");
-    assert_eq!(count(&code, "explicit_slot 4"), 2, "two references are live: {code}");
+    assert_eq!(
+        count(&code, "explicit_slot 4"),
+        2,
+        "two references are live: {code}"
+    );
 }
 
 #[test]
@@ -191,7 +216,11 @@ fn the_epoch_is_loaded_in_every_round_of_a_loop() {
     };
     let code = assembly("(module (func (loop $l (br $l))))", &settings);
     let compares = count(&code, "cmpq");
-    assert_eq!(compares, 2 + 1, "on entry, in the loop, the stack limit: {code}");
+    assert_eq!(
+        compares,
+        2 + 1,
+        "on entry, in the loop, the stack limit: {code}"
+    );
 }
 
 #[test]
@@ -201,4 +230,51 @@ fn a_leaf_function_does_not_look_at_the_stack_limit() {
         &Settings::default(),
     );
     assert_eq!(count(&code, "cmp"), 0, "{code}");
+}
+
+#[test]
+fn small_copies_and_fills_do_not_call_the_runtime() {
+    for length in [1, 7, 16, 23, 128] {
+        let code = clif(&format!(
+            "(module (memory 1)
+               (func (param i32 i32)
+                 (memory.copy (local.get 0) (local.get 1) (i32.const {length}))
+                 (memory.fill (local.get 0) (local.get 1) (i32.const {length}))))"
+        ));
+        assert_eq!(count(&code, "call"), 0, "{code}");
+    }
+    for length in [0, 129] {
+        let code = clif(&format!(
+            "(module (memory 1)
+               (func (param i32 i32)
+                 (memory.copy (local.get 0) (local.get 1) (i32.const {length}))))"
+        ));
+        assert_eq!(count(&code, "call fn"), 1, "{code}");
+    }
+}
+
+#[test]
+fn a_small_copy_loads_everything_before_it_stores_its_end() {
+    let code = clif(
+        "(module (memory 1)
+           (func (param i32 i32)
+             (memory.copy (local.get 0) (local.get 1) (i32.const 23))))",
+    );
+    let accesses: Vec<&str> = code
+        .lines()
+        .filter(|line| line.contains("user2"))
+        .map(|line| {
+            if line.contains("store") {
+                "store"
+            } else {
+                "load"
+            }
+        })
+        .collect();
+    assert_eq!(accesses, ["load", "load", "store", "store"], "{code}");
+    let first_store = code.lines().find(|line| line.contains("store user2"));
+    assert!(
+        first_store.is_some_and(|line| line.ends_with("+7")),
+        "{code}"
+    );
 }

@@ -12,7 +12,11 @@ fn a_small_leaf_leaves_no_call() {
              (call $add (call $add (local.get 0) (i32.const 1)) (i32.const 2))))",
     );
     assert_eq!(count(&code, "call"), 0, "{code}");
-    assert_eq!(count(&code, "block"), 1, "straight code stays straight: {code}");
+    assert_eq!(
+        count(&code, "block"),
+        1,
+        "straight code stays straight: {code}"
+    );
 }
 
 #[test]
@@ -21,10 +25,7 @@ fn nothing_is_inlined_when_it_is_switched_off() {
         inlining: false,
         ..Settings::default()
     };
-    let code = clif_under(
-        "(module (func $f) (func (call $f)))",
-        &settings,
-    );
+    let code = clif_under("(module (func $f) (func (call $f)))", &settings);
     assert_eq!(count(&code, "call fn"), 1, "{code}");
 }
 
@@ -41,9 +42,7 @@ fn a_recursive_function_still_calls_itself() {
 
 #[test]
 fn mutual_recursion_still_uses_the_stack() {
-    let code = clif(
-        "(module (func $a (call $b)) (func $b (call $a)))",
-    );
+    let code = clif("(module (func $a (call $b)) (func $b (call $a)))");
     assert_eq!(count(&code, "call fn"), 1, "{code}");
 }
 

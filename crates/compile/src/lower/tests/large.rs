@@ -22,6 +22,35 @@ fn fifty_thousand_locals() {
     ));
 }
 
+/// Without care, Cranelift's frontend takes a gigabyte for these.
+#[test]
+fn many_locals_times_many_blocks() {
+    let locals = "(local i32 i64 f32 f64 funcref)".repeat(4_000);
+    let blocks = "(if (local.get 0) (then (local.set 0 (i32.const 1))))".repeat(10_000);
+    let uses: String = (0..20_000)
+        .map(|n| format!("(drop (local.get {n}))"))
+        .collect();
+    lower_and_verify(&format!(
+        "(module (func (result i32) {locals} {blocks} {uses} (local.get 0)))"
+    ));
+}
+
+#[test]
+fn branches_that_pass_too_many_values_are_refused() {
+    let types = "i32 ".repeat(1000);
+    let targets = "0 ".repeat(17_000);
+    let wat = format!(
+        "(module
+           (import \"\" \"\" (func $many (result {types})))
+           (func (block (result {types}) (call $many) (i32.const 0) (br_table {targets} 0))
+             unreachable))"
+    );
+    let wasm = wat::parse_str(wat).expect("well-formed");
+    let error = lower_all(&wasm, &Settings::default()).err();
+    let error = error.expect("seventeen million values are too many");
+    assert!(error.message().contains("too large"), "{error}");
+}
+
 #[test]
 fn blocks_nested_as_deep_as_a_body_allows() {
     // Binary, because text this deep overflows the text parser's stack.

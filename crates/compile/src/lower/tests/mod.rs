@@ -59,13 +59,21 @@ fn clif_with_gc_types(wat: &str) -> String {
     let wasm = wat::parse_str(wat).expect("a test's module is well-formed");
     let functions = lower_with(&wasm, &Settings::default(), features);
     let functions = functions.expect("a test's module is supported");
-    functions.last().expect("it has a function").clif.to_string()
+    functions
+        .last()
+        .expect("it has a function")
+        .clif
+        .to_string()
 }
 
 /// The CLIF of the last function of a module.
 fn clif_under(wat: &str, settings: &Settings) -> String {
     let functions = lower(wat, settings);
-    functions.last().expect("it has a function").clif.to_string()
+    functions
+        .last()
+        .expect("it has a function")
+        .clif
+        .to_string()
 }
 
 /// Compiles a function, with Cranelift's verifier on; returns the instructions.

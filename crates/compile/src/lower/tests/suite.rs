@@ -77,7 +77,7 @@ fn latest_without_vectors() -> impl Iterator<Item = TestFile<'static>> {
 #[test]
 fn the_whole_suite_compiles() {
     let functions = compile_files(latest_without_vectors(), &Settings::default());
-    assert!(functions > 5000, "only {functions} functions were found");
+    assert!(functions > 3500, "only {functions} functions were found");
 }
 
 #[test]
@@ -104,9 +104,11 @@ fn the_suite_compiles_with_fuel_and_epochs_and_explicit_checks() {
         epoch_interruption: true,
         ..Settings::default()
     };
-    let control = ["call", "loop", "br", "if", "memory", "table", "load", "store", "address"];
+    let control = [
+        "call", "loop", "br", "if", "memory", "table", "load", "store", "address",
+    ];
     let files = latest_without_vectors()
         .filter(|file| control.iter().any(|name| file.name().contains(name)));
     let functions = compile_files(files, &settings);
-    assert!(functions > 1000, "only {functions} functions were found");
+    assert!(functions > 900, "only {functions} functions were found");
 }
