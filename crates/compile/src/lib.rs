@@ -9,12 +9,12 @@
 //!         --image--> an ELF file that the runtime maps
 //! ```
 //!
-//! `stub` makes the CLIF of the code between the host and WebAssembly code. `compiled` is what passes
-//! from the optimizer to the image, `target` the machine that is compiled for.
+//! `stub` makes the CLIF of the code between the host and WebAssembly code. `compiled` is what
+//! passes from the optimizer to the image, `target` the machine that is compiled for.
 //!
-//! This crate is the only user of `wasmparser` and Cranelift. It runs nothing that it compiles, knows
-//! nothing of the runtime but `sarsen_abi`, and contains no `unsafe` code. The output depends on
-//! nothing but the input, the settings and the host's processor.
+//! This crate is the only user of `wasmparser` and Cranelift. It runs nothing that it compiles,
+//! knows nothing of the runtime but `sarsen_abi`, and contains no `unsafe` code. The output depends
+//! on nothing but the input, the settings and the host's processor.
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +38,7 @@ use lower::ModuleContext;
 use optimize::Work;
 use read::Translation;
 use sarsen_abi::types::FuncType;
-use sarsen_abi::{DefinedFuncIndex, Features, Settings};
+use sarsen_abi::{DefinedFuncIndex, Features, FuncIndex, Module, Settings};
 
 /// Compiles WebAssembly modules for the host, under some settings.
 ///
@@ -90,14 +90,9 @@ impl Compiler {
     /// When it is invalid under the features that are on, or exceeds a limit of the implementation.
     pub fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
         let translation = read::read(wasm, self.features)?;
-        let module = &translation.module;
-        let cx = ModuleContext::new(module, &translation.bodies, &self.settings);
-        let count = module.num_defined_funcs() as u32;
-        let functions = (0..count).map(|i| Work::Wasm(DefinedFuncIndex::new(i)));
-        let stubs = stub::of_module(module).map(Work::Stub);
-        let work = functions.chain(stubs).collect();
-        let code = optimize::compile_all(&*self.isa, Some(&cx), work)?;
-        self.link(&translation, code)
+        let cx = ModuleContext::new(&translation.module, &translation.bodies, &self.settings);
+        let code = self.generate(&translation.module, Some(&cx));
+        self.link(&translation, code.map_err(|e| translation.names.blame(e))?)
     }
 
     /// Compiles an image without functions, for the entry and exit stubs of `types`: host functions
@@ -108,9 +103,44 @@ impl Compiler {
     /// When a type exceeds a limit of the implementation.
     pub fn compile_stubs<R: Copy>(&self, types: &[FuncType<R>]) -> Result<Vec<u8>, CompileError> {
         let translation = Translation::of_module(stub::module_of_types(types, self.features));
-        let work = stub::of_module(&translation.module).map(Work::Stub).collect();
-        let code = optimize::compile_all(&*self.isa, None, work)?;
+        let code = self.generate(&translation.module, None)?;
         self.link(&translation, code)
+    }
+
+    /// The intermediate code of a function, as Cranelift writes it, before it is optimized. `None`
+    /// when the module does not define `func`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Compiler::compile`].
+    pub fn clif(&self, wasm: &[u8], func: FuncIndex) -> Result<Option<String>, CompileError> {
+        let translation = read::read(wasm, self.features)?;
+        let cx = ModuleContext::new(&translation.module, &translation.bodies, &self.settings);
+        if func.index() >= cx.module.funcs.len() {
+            return Ok(None);
+        }
+        let Some(func) = cx.module.defined_func(func) else {
+            return Ok(None);
+        };
+        let target = self.isa.frontend_config();
+        let lowered = lower::lower_function(&cx, func, target, &mut Default::default())?;
+        Ok(Some(lowered.clif.to_string()))
+    }
+
+    /// All code of a module: functions, then the stubs that they need.
+    fn generate(
+        &self,
+        module: &Module,
+        cx: Option<&ModuleContext<'_>>,
+    ) -> Result<Vec<CompiledFunction>> {
+        let count = module.num_defined_funcs() as u32;
+        let functions = (0..count).map(|i| Work::Wasm(DefinedFuncIndex::new(i)));
+        let work = functions.chain(stub::of_types(module).map(Work::Stub));
+        let mut code = optimize::compile_all(&*self.isa, cx, work.collect())?;
+        stub::copy_to_types_alike(module, &mut code);
+        let builtins = stub::of_builtins(&code).into_iter().map(Work::Stub);
+        code.extend(optimize::compile_all(&*self.isa, None, builtins.collect())?);
+        Ok(code)
     }
 
     fn link(&self, translation: &Translation<'_>, code: Vec<CompiledFunction>) -> Result<Vec<u8>> {

@@ -39,7 +39,10 @@ fn reloc(reloc: &FinalizedMachReloc, clif: &Function) -> Reloc {
         reloc.kind
     );
     let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = &reloc.target else {
-        panic!("code refers only to code of its own image, not to {:?}", reloc.target);
+        panic!(
+            "code refers only to code of its own image, not to {:?}",
+            reloc.target
+        );
     };
     Reloc {
         offset: reloc.offset,
@@ -76,8 +79,8 @@ fn trap_code(code: ClifTrap) -> TrapCode {
 }
 
 /// The points at which traps and calls can ask where they are. Code without a location of its own
-/// (moves, spills) is counted with what comes before it, and the prologue with the function's beginning,
-/// which is point 0.
+/// (moves, spills) is counted with what comes before it, and the prologue with the function's
+/// beginning, which is point 0.
 fn points(buffer: &MachBufferFinalized<Final>, source: &SourceTable) -> Vec<(u32, u32)> {
     if source.points.is_empty() {
         return Vec::new();

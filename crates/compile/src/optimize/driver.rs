@@ -23,11 +23,14 @@ pub(crate) enum Work<'a> {
     Stub(Stub<'a>),
 }
 
+/// The size of the function body that takes as long to compile as a stub.
+const STUB_SIZE_BYTES: u64 = 16;
+
 /// Below this many bytes of function bodies, other threads are not worth waking.
 const PARALLEL_THRESHOLD_BYTES: u64 = 2 << 10;
 
-/// Compiles every piece of `work`; `cx` is the module of the functions among it. The result is in the
-/// order of [`CodeKind`].
+/// Compiles every piece of `work`; `cx` is the module of the functions among it. The result is in
+/// the order of [`CodeKind`].
 ///
 /// # Errors
 ///
@@ -39,7 +42,7 @@ pub(crate) fn compile_all<'a>(
 ) -> Result<Vec<CompiledFunction>> {
     let size = |work: &Work<'_>| match (work, cx) {
         (Work::Wasm(func), Some(cx)) => u64::from(cx.bodies[func.index()].size),
-        _ => 0,
+        _ => STUB_SIZE_BYTES,
     };
     // The largest first, so that no thread is left alone with one at the end.
     work.sort_by_key(|w| std::cmp::Reverse(size(w)));
@@ -103,8 +106,8 @@ impl Workspace {
 struct Job<'j, 'a> {
     isa: &'j dyn TargetIsa,
     cx: Option<&'j ModuleContext<'a>>,
-    /// As many as threads have ever worked at once. Work is handed out in single pieces, so a thread
-    /// has no place of its own to keep one.
+    /// As many as threads have ever worked at once. Work is handed out in single pieces, so a
+    /// thread has no place of its own to keep one.
     workspaces: Mutex<Vec<Workspace>>,
     /// The smallest index of a function that has failed. Those after it are not worth compiling any
     /// more; those before it are, so that the same error is reported on any number of threads.

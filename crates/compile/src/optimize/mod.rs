@@ -1,5 +1,5 @@
-//! From CLIF to machine code: Cranelift's optimizer and code generator, for all functions of a module
-//! in parallel.
+//! From CLIF to machine code: Cranelift's optimizer and code generator, for all functions of a
+//! module in parallel.
 //!
 //! Lowering a function and compiling it is one task, so that at no time more CLIF exists than there
 //! are threads. The result is the same for any number of threads.
@@ -12,4 +12,4 @@ mod driver;
 #[cfg(any(test, debug_assertions))]
 mod safepoints;
 
-pub(crate) use driver::{compile_all, Work};
+pub(crate) use driver::{Work, compile_all};

@@ -3,15 +3,15 @@
 //! The collector moves objects at any safepoint (a call that is not a tail call), and updates the
 //! references that stack maps tell it. So after lowering:
 //!
-//! 1. No load of a reference, and no load from an address that was computed from one, is `readonly` or
-//!    `can_move`: Cranelift would take such a load for pure, and may execute it on the other side of a
-//!    call, or merge two across one.
-//! 2. No reference is live across a safepoint in a CLIF value. (Those that were declared for stack maps
-//!    live in stack slots there, and are loaded from them afterwards.)
+//! 1. No load of a reference, and no load from an address that was computed from one, is `readonly`
+//!    or `can_move`: Cranelift would take such a load for pure, and may execute it on the other
+//!    side of a call, or merge two across one.
+//! 2. No reference is live across a safepoint in a CLIF value. (Those that were declared for stack
+//!    maps live in stack slots there, and are loaded from them afterwards.)
 //! 3. No address computed from a reference is live across a safepoint.
 //!
-//! This is the slow and simple counterpart of the care that `lower/` takes. It runs in debug builds, in
-//! tests and under fuzzing; it knows nothing of WebAssembly.
+//! This is the slow and simple counterpart of the care that `lower/` takes. It runs in debug
+//! builds, in tests and under fuzzing; it knows nothing of WebAssembly.
 
 use cranelift_codegen::entity::{EntityRef, EntitySet};
 use cranelift_codegen::ir::{
@@ -106,7 +106,8 @@ impl Kinds {
 
     fn visit(&mut self, func: &Function, inst: Inst, slots: &HashSet<StackSlot>) {
         let data = &func.dfg.insts[inst];
-        for call in data.branch_destination(&func.stencil.dfg.jump_tables, &func.dfg.exception_tables)
+        for call in
+            data.branch_destination(&func.stencil.dfg.jump_tables, &func.dfg.exception_tables)
         {
             let params = func.dfg.block_params(call.block(&func.dfg.value_lists));
             for (arg, &param) in call.args(&func.dfg.value_lists).zip(params) {
@@ -146,7 +147,10 @@ impl Kinds {
 
 /// The stack slots that hold references at some safepoint.
 fn reference_slots(func: &Function) -> HashSet<StackSlot> {
-    let insts = func.layout.blocks().flat_map(|b| func.layout.block_insts(b));
+    let insts = func
+        .layout
+        .blocks()
+        .flat_map(|b| func.layout.block_insts(b));
     insts
         .filter_map(|inst| func.dfg.user_stack_map_entries(inst))
         .flatten()
@@ -174,7 +178,11 @@ fn check_loads(func: &Function, kinds: &Kinds) -> Result<(), Violation> {
             let Some(flags) = data.memflags_data(&func.dfg) else {
                 continue;
             };
-            let mut values = func.dfg.inst_args(inst).iter().chain(func.dfg.inst_results(inst));
+            let mut values = func
+                .dfg
+                .inst_args(inst)
+                .iter()
+                .chain(func.dfg.inst_results(inst));
             let concerned = values.any(|&value| kinds.of(func, value).is_some());
             if concerned && (flags.readonly() || flags.can_move()) {
                 return Err(Violation::PureLoad(inst));
@@ -262,7 +270,9 @@ impl Liveness<'_> {
         let value = self.func.dfg.resolve_aliases(value);
         self.kinds.tracked.get(&value)?;
         match self.func.dfg.value_def(value) {
-            ValueDef::Result(inst, _) if self.func.dfg.insts[inst].opcode() == Opcode::Iconst => None,
+            ValueDef::Result(inst, _) if self.func.dfg.insts[inst].opcode() == Opcode::Iconst => {
+                None
+            }
             _ => Some(value),
         }
     }

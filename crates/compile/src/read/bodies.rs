@@ -31,9 +31,10 @@ pub(super) fn validate(bodies: Vec<Unchecked<'_>>) -> Result<Used, CompileError>
     } else {
         bodies
             .into_par_iter()
-            .map_init(FuncValidatorAllocations::default, |allocations, unchecked| {
-                validate_one(unchecked, allocations)
-            })
+            .map_init(
+                FuncValidatorAllocations::default,
+                |allocations, unchecked| validate_one(unchecked, allocations),
+            )
             .reduce(|| Ok(Used::default()), combine)
     };
     outcome.map_err(|boxed| *boxed)

@@ -13,11 +13,11 @@
 //! # When a memory gets an image
 //!
 //! Instantiation applies active segments in order and stops at the first that does not fit (core
-//! specification, §4.7.3 "Instantiation"). With an image a memory has all of its contents at once, so
-//! nobody may be able to tell:
+//! specification, §4.7.3 "Instantiation"). With an image a memory has all of its contents at once,
+//! so nobody may be able to tell:
 //!
-//! - The memory is the module's own, all of its active segments have constant offsets, and all fit its
-//!   minimum size: they cannot fail.
+//! - The memory is the module's own, all of its active segments have constant offsets, and all fit
+//!   its minimum size: they cannot fail.
 //! - Some *other* segment may fail. Then the instance is never handed out, and its memories are
 //!   unreachable with it, unless an element segment has put one of its functions into an imported
 //!   table before. In that case no memory gets an image.
@@ -39,8 +39,8 @@ struct Plan {
     section: Range<u64>,
 }
 
-/// Lays out `contents`, the bytes of each of `module.data`, whose modes are known. Sets the segments'
-/// ranges and the images of memories, and returns the data section.
+/// Lays out `contents`, the bytes of each of `module.data`, whose modes are known. Sets the
+/// segments' ranges and the images of memories, and returns the data section.
 pub(super) fn lay_out(module: &mut Module, contents: &[&[u8]]) -> Vec<u8> {
     assert_eq!(module.data.len(), contents.len());
     let plans = plan_images(module, contents);
@@ -117,7 +117,10 @@ fn plan_images(module: &Module, contents: &[&[u8]]) -> Vec<Option<Plan>> {
     let imported = module.num_imports.memories;
     let mut extents = vec![Some(Extent::default()); module.memories.len() - imported as usize];
     // Pages are mapped whole: they must not reach past a memory of bytes.
-    for (extent, ty) in extents.iter_mut().zip(&module.memories[imported as usize..]) {
+    for (extent, ty) in extents
+        .iter_mut()
+        .zip(&module.memories[imported as usize..])
+    {
         if ty.page_size() % IMAGE_PAGE_SIZE != 0 {
             *extent = None;
         }

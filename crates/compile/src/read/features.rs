@@ -10,8 +10,8 @@ use wasmparser::{
 
 /// The features that the validator is to accept.
 ///
-/// Floating point, and reference types that only the collector can give meaning to, are no proposals
-/// and always on; proposals that we have no [`Feature`] for are always off.
+/// Floating point, and reference types that only the collector can give meaning to, are no
+/// proposals and always on; proposals that we have no [`Feature`] for are always off.
 pub(super) fn to_wasmparser(features: Features) -> WasmFeatures {
     let mut on = WasmFeatures::FLOATS | WasmFeatures::GC_TYPES;
     for feature in features.iter() {

@@ -31,8 +31,8 @@ pub(crate) struct Translation<'a> {
     pub(crate) module: Module,
     /// The bodies of the functions that it defines, by [`sarsen_abi::DefinedFuncIndex`].
     pub(crate) bodies: Vec<Body<'a>>,
-    /// The image's data section: memory images first, each page-aligned, then the bytes of all other
-    /// segments. The ranges in `module` refer to it.
+    /// The image's data section: memory images first, each page-aligned, then the bytes of all
+    /// other segments. The ranges in `module` refer to it.
     pub(crate) data: Vec<u8>,
     /// The names of functions.
     pub(crate) names: Names<'a>,
@@ -75,14 +75,22 @@ impl<'a> Names<'a> {
         let position = self.funcs.binary_search_by_key(&func, |&(f, _)| f).ok()?;
         Some(self.funcs[position].1)
     }
+
+    /// The same error, with the name of the function that it is in, if that has one.
+    pub(crate) fn blame(&self, error: CompileError) -> CompileError {
+        match error.function().and_then(|func| self.func(func)) {
+            Some(name) => error.named(name),
+            None => error,
+        }
+    }
 }
 
 /// Parses and validates a module.
 ///
 /// # Errors
 ///
-/// The module is malformed or invalid under `features`, or exceeds a limit of the implementation. Of
-/// several errors the one with the smallest offset is reported.
+/// The module is malformed or invalid under `features`, or exceeds a limit of the implementation.
+/// Of several errors the one with the smallest offset is reported.
 pub(crate) fn read(wasm: &[u8], features: Features) -> Result<Translation<'_>> {
     if Parser::is_component(wasm) {
         return Err(CompileError::at(
@@ -146,7 +154,7 @@ fn finish(
         None => (None, Names::default()),
     };
     let bodies_outcome = bodies::validate(unchecked);
-    used = used.union(first_error(outcome, bodies_outcome).map_err(|e| name_function(e, &names))?);
+    used = used.union(first_error(outcome, bodies_outcome).map_err(|e| names.blame(e))?);
 
     escaping.retain(|&func| !module.is_imported_func(func));
     escaping.sort_unstable();
@@ -170,13 +178,6 @@ fn first_error<T>(sections: Result<()>, bodies: Result<T>) -> Result<T> {
         (Ok(()), bodies) => bodies,
         (Err(section), Err(body)) if body.offset() < section.offset() => Err(body),
         (Err(section), _) => Err(section),
-    }
-}
-
-fn name_function(error: CompileError, names: &Names<'_>) -> CompileError {
-    match error.function().and_then(|func| names.func(func)) {
-        Some(name) => error.named(name),
-        None => error,
     }
 }
 

@@ -1,5 +1,5 @@
-//! The name section. It is a custom section, so nothing in it can make a module invalid: what cannot
-//! be read, or names what does not exist, is left out.
+//! The name section. It is a custom section, so nothing in it can make a module invalid: what
+//! cannot be read, or names what does not exist, is left out.
 
 use crate::read::Names;
 use sarsen_abi::{FuncIndex, Module};

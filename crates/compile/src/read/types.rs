@@ -1,8 +1,8 @@
 //! wasmparser's types to ours.
 //!
 //! Ours say of a reference to a defined type what kind of type that is, so that nobody has to look
-//! it up; so the kinds of all types are found first ([`TypeKinds`]), because inside a recursion group a
-//! type may refer to a later one.
+//! it up; so the kinds of all types are found first ([`TypeKinds`]), because inside a recursion
+//! group a type may refer to a later one.
 
 use crate::error::{CompileError, Result};
 use crate::read::features::Used;
@@ -130,9 +130,9 @@ impl TypeKinds {
                 })
             }
             wasmparser::HeapType::Abstract { shared: true, .. }
-            | wasmparser::HeapType::Exact(_) => {
-                Err(CompileError::new("shared and exact types are not supported"))
-            }
+            | wasmparser::HeapType::Exact(_) => Err(CompileError::new(
+                "shared and exact types are not supported",
+            )),
         }
     }
 
@@ -174,7 +174,11 @@ pub(super) fn tag_type(ty: wasmparser::TagType) -> TagType {
 }
 
 fn index_type(is_64: bool) -> IndexType {
-    if is_64 { IndexType::I64 } else { IndexType::I32 }
+    if is_64 {
+        IndexType::I64
+    } else {
+        IndexType::I32
+    }
 }
 
 fn kind(ty: &wasmparser::SubType) -> TypeKind {

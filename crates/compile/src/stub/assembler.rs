@@ -1,9 +1,10 @@
-//! What the stubs have in common: access to the runtime's structures, to values in memory, the record
-//! of an exit, and raising.
+//! What the stubs have in common: access to the runtime's structures, to values in memory, the
+//! record of an exit, and raising.
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
-    AbiParam, Block, Function, GlobalValueData, InstBuilder, MemFlagsData, Signature, TrapCode, Type, Value,
+    AbiParam, Block, Function, GlobalValueData, InstBuilder, MemFlagsData, Signature, TrapCode,
+    Type, Value,
 };
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -83,8 +84,8 @@ impl<'f> Assembler<'f> {
         }
     }
 
-    /// Makes the prologue trap when the stack's limit, read through the context that is the function's
-    /// first parameter, would be passed.
+    /// Makes the prologue trap when the stack's limit, read through the context that is the
+    /// function's first parameter, would be passed.
     pub(super) fn check_stack(&mut self) {
         let func = &mut *self.builder.func;
         let flags = func

@@ -1,7 +1,8 @@
-//! Builtin stubs: how WebAssembly code calls the runtime. [`sarsen_abi::builtin`] has the convention.
+//! Builtin stubs: how WebAssembly code calls the runtime. [`sarsen_abi::builtin`] has the
+//! convention.
 //!
-//! They check no stack limit: whoever calls one has a frame, and so has checked it; the room that the
-//! limit keeps for host functions is far more than a stub's frame.
+//! They check no stack limit: whoever calls one has a frame, and so has checked it; the room that
+//! the limit keeps for host functions is far more than a stub's frame.
 
 use super::assembler::{Assembler, POINTER};
 use super::c_signature;

@@ -69,11 +69,15 @@ fn try_call(
     let normal = BlockCall::new(returned, result_args, pool);
     let exceptional = BlockCall::new(left, [], pool);
     let signature = builder.import_signature(signature);
-    let table = builder.func.dfg.exception_tables.push(ExceptionTableData::new(
-        signature,
-        normal,
-        [ExceptionTableItem::Default(exceptional)],
-    ));
+    let table = builder
+        .func
+        .dfg
+        .exception_tables
+        .push(ExceptionTableData::new(
+            signature,
+            normal,
+            [ExceptionTableItem::Default(exceptional)],
+        ));
     builder.set_cold_block(left);
     builder.ins().try_call_indirect(code, args, table);
     builder.switch_to_block(left);

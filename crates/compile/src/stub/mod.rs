@@ -4,11 +4,12 @@
 //! |---|---|---|---|
 //! | `entry` | function type | the host | a function, compiled or host |
 //! | `exit` | function type | WebAssembly code | a host function |
-//! | `builtin` | builtin | WebAssembly code | a function of the runtime |
+//! | `builtin` | builtin that is called | WebAssembly code | a function of the runtime |
 //!
-//! An entry stub begins an activation, exit and builtin stubs record where WebAssembly code was left
-//! ([`sarsen_abi::vmctx::Activation`]). Control passes no stub but by calling it, returning to it, or
-//! through the handler of an entry stub: traps and exceptions never run stub code on their way.
+//! An entry stub begins an activation, exit and builtin stubs record where WebAssembly code was
+//! left ([`sarsen_abi::vmctx::Activation`]). Control passes no stub but by calling it, returning to
+//! it, or through the handler of an entry stub: traps and exceptions never run stub code on their
+//! way.
 //!
 //! No stub keeps a collected reference across a call. Arguments and results pass through memory
 //! ([`sarsen_abi::vmctx::ValRaw`]); what that memory holds while the host runs is the host's to
@@ -24,14 +25,15 @@ mod types;
 
 pub(crate) use types::module_of_types;
 
-use crate::compiled::{ClifName, CodeKind};
+use crate::compiled::{ClifName, CodeKind, CompiledFunction};
 use assembler::Assembler;
 use cranelift_codegen::ir::types::Type;
 use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::FunctionBuilderContext;
-use sarsen_abi::types::FuncType;
+use sarsen_abi::types::{FuncType, ValType};
 use sarsen_abi::{Builtin, Module, TypeIndex};
+use std::collections::{BTreeSet, HashMap};
 
 /// A stub, and what it must know.
 #[derive(Clone, Copy, Debug)]
@@ -55,14 +57,69 @@ impl Stub<'_> {
     }
 }
 
-/// All stubs of an image of `module`: for every function type that it names, so that any host
-/// function it can be given is callable, and for every builtin.
-pub(crate) fn of_module(module: &Module) -> impl Iterator<Item = Stub<'_>> {
-    let types = module.types.iter().enumerate();
-    let types = types.filter_map(|(i, ty)| Some((TypeIndex::from_usize(i), ty.as_func()?)));
-    types
-        .flat_map(|(index, ty)| [Stub::Entry(index, ty), Stub::Exit(index, ty)])
-        .chain(Builtin::ALL.iter().map(|&builtin| Stub::Builtin(builtin)))
+/// The stubs of `module`'s function types, so that any host function that it can be given is
+/// callable. Of types whose stubs are the same ([`types_alike`]) only the first has any.
+pub(crate) fn of_types(module: &Module) -> impl Iterator<Item = Stub<'_>> {
+    types_alike(module)
+        .into_iter()
+        .filter(|(index, first)| index == first)
+        .flat_map(|(index, _)| {
+            let ty = module.func_type_at(index);
+            [Stub::Entry(index, ty), Stub::Exit(index, ty)]
+        })
+}
+
+/// Copies stubs to the types that [`of_types`] left out.
+pub(crate) fn copy_to_types_alike(module: &Module, code: &mut Vec<CompiledFunction>) {
+    let by_kind: HashMap<CodeKind, usize> =
+        code.iter().enumerate().map(|(i, f)| (f.kind, i)).collect();
+    for (index, first) in types_alike(module) {
+        if index == first {
+            continue;
+        }
+        for (kind, of) in [
+            (CodeKind::Entry(index), CodeKind::Entry(first)),
+            (CodeKind::Exit(index), CodeKind::Exit(first)),
+        ] {
+            let mut copy = code[by_kind[&of]].clone();
+            copy.kind = kind;
+            code.push(copy);
+        }
+    }
+}
+
+/// Every function type with the first type that has the same stubs: whose values look the same in
+/// CLIF. Programs with rich types have many that differ in nothing but what references point to.
+fn types_alike(module: &Module) -> Vec<(TypeIndex, TypeIndex)> {
+    let look = |ty: &ValType| match ty {
+        ValType::Ref(ty) if ty.is_collected() => ValType::EXTERNREF,
+        ValType::Ref(_) => ValType::FUNCREF,
+        number => *number,
+    };
+    let mut firsts: HashMap<(Vec<ValType>, Vec<ValType>), TypeIndex> = HashMap::new();
+    let mut alike = Vec::new();
+    for (i, ty) in module.types.iter().enumerate() {
+        if let Some(ty) = ty.as_func() {
+            let index = TypeIndex::from_usize(i);
+            let params = ty.params.iter().map(look).collect();
+            let results = ty.results.iter().map(look).collect();
+            let first = *firsts.entry((params, results)).or_insert(index);
+            alike.push((index, first));
+        }
+    }
+    alike
+}
+
+/// The stubs of the builtins that `code` calls.
+pub(crate) fn of_builtins(code: &[CompiledFunction]) -> Vec<Stub<'static>> {
+    let targets = code.iter().flat_map(|function| &function.relocs);
+    let called: BTreeSet<Builtin> = targets
+        .filter_map(|reloc| match reloc.target {
+            CodeKind::Builtin(builtin) => Some(builtin),
+            _ => None,
+        })
+        .collect();
+    called.into_iter().map(Stub::Builtin).collect()
 }
 
 /// Makes the CLIF of a stub. `builders` is memory to reuse.

@@ -1,11 +1,11 @@
 //! What a stub's machine code must and must not do, whoever lands in it or leaves it.
 
-use super::{Stub, of_module};
-use crate::compiled::CompiledFunction;
+use super::{Stub, copy_to_types_alike, of_types};
+use crate::compiled::{CodeKind, CompiledFunction};
 use crate::optimize::{Work, compile_all};
 use crate::target;
 use sarsen_abi::module::Module;
-use sarsen_abi::types::{CompositeType, FuncType, SubType, ValType};
+use sarsen_abi::types::{CompositeType, FuncType, HeapType, RefType, SubType, ValType};
 use sarsen_abi::{Builtin, Settings, TrapCode, TypeIndex};
 
 fn func_type(params: &[ValType], results: &[ValType]) -> FuncType {
@@ -88,22 +88,32 @@ fn every_builtin_has_a_stub_that_refers_to_nothing_but_its_context() {
 
 #[test]
 fn every_function_type_has_both_stubs_and_no_other_type_has_any() {
-    let func = SubType {
+    let sub_type = |composite| SubType {
         is_final: true,
         supertype: None,
-        composite: CompositeType::Func(func_type(&[], &[])),
+        composite,
     };
-    let structure = SubType {
-        composite: CompositeType::Struct(Box::new([])),
-        ..func.clone()
-    };
+    let of = |params: &[ValType]| sub_type(CompositeType::Func(func_type(params, &[])));
     let module = Module {
-        types: vec![structure, func],
+        types: vec![
+            sub_type(CompositeType::Struct(Box::new([]))),
+            of(&[ValType::FUNCREF]),
+            of(&[ValType::EXTERNREF]),
+            of(&[ValType::Ref(RefType {
+                nullable: false,
+                heap: HeapType::ConcreteFunc(TypeIndex::new(1)),
+            })]),
+        ],
         ..Module::default()
     };
-    let kinds: Vec<_> = of_module(&module).map(|stub| stub.kind()).collect();
-    assert_eq!(kinds.len(), 2 + Builtin::ALL.len());
-    let ty = TypeIndex::new(1);
-    assert!(kinds.contains(&crate::compiled::CodeKind::Entry(ty)));
-    assert!(kinds.contains(&crate::compiled::CodeKind::Exit(ty)));
+    let isa = target::host_isa(&Settings::default()).expect("the tests run on a supported machine");
+    let work = of_types(&module).map(Work::Stub).collect();
+    let mut code = compile_all(&*isa, None, work).expect("stubs compile");
+    assert_eq!(code.len(), 4, "types 1 and 3 share");
+    copy_to_types_alike(&module, &mut code);
+    for index in [1, 2, 3].map(TypeIndex::new) {
+        assert!(code.iter().any(|f| f.kind == CodeKind::Entry(index)));
+        assert!(code.iter().any(|f| f.kind == CodeKind::Exit(index)));
+    }
+    assert_eq!(code.len(), 6);
 }

@@ -41,7 +41,9 @@ fn function(
 fn config() -> TargetFrontendConfig {
     let isa = cranelift_native::builder().expect("the tests run on a supported machine");
     let flags = settings::Flags::new(settings::builder());
-    isa.finish(flags).expect("the default flags").frontend_config()
+    isa.finish(flags)
+        .expect("the default flags")
+        .frontend_config()
 }
 
 fn call(builder: &mut FunctionBuilder<'_>, pointer: Value) {
