@@ -51,11 +51,13 @@ impl HostFunc {
     }
 
     /// Its type.
+    #[inline]
     pub fn ty(&self) -> &RegisteredType {
         &self.ty
     }
 
     /// Its data.
+    #[inline]
     pub fn data(&self) -> &(dyn Any + Send + Sync) {
         &*self.data
     }

@@ -125,6 +125,7 @@ impl Instance {
     /// # Safety
     ///
     /// `vmctx` must be an instance's whose store is alive for `'a`.
+    #[inline]
     pub unsafe fn from_vmctx<'a>(vmctx: *mut VmCtxHeader) -> &'a Instance {
         // SAFETY: the caller's promise; the header points to the instance, which never moves, and
         // to which no mutable reference is ever made.
@@ -132,16 +133,19 @@ impl Instance {
     }
 
     /// Its vmctx.
+    #[inline]
     pub fn vmctx(&self) -> NonNull<VmCtxHeader> {
         self.block.as_ptr().cast()
     }
 
     /// The store that it belongs to.
+    #[inline]
     pub fn store(&self) -> NonNull<Store> {
         self.store
     }
 
     /// Its module.
+    #[inline]
     pub fn module(&self) -> &Arc<CompiledModule> {
         &self.module
     }
@@ -184,16 +188,19 @@ impl Instance {
     }
 
     /// The reference to a function, if it has one.
+    #[inline]
     pub fn func(&self, func: FuncIndex) -> Option<NonNull<VmFuncRef>> {
         Some(self.at(self.module.funcref_offset(func)?))
     }
 
     /// A table.
+    #[inline]
     pub fn table(&self, table: TableIndex) -> NonNull<Table> {
         self.tables[table.index()]
     }
 
     /// A linear memory.
+    #[inline]
     pub fn memory(&self, memory: MemoryIndex) -> NonNull<LinearMemory> {
         self.memories[memory.index()]
     }

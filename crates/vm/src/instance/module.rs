@@ -99,31 +99,37 @@ impl CompiledModule {
     }
 
     /// The engine that it belongs to.
+    #[inline]
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
     /// Its code.
+    #[inline]
     pub fn code(&self) -> &Arc<EngineCode> {
         &self.code
     }
 
     /// What it declares.
+    #[inline]
     pub fn module(&self) -> &Arc<Module> {
         &self.module
     }
 
     /// Where everything lies in the vmctx of its instances.
+    #[inline]
     pub fn layout(&self) -> &VmCtxLayout {
         &self.layout
     }
 
     /// The engine-wide ids of its types, by [`TypeIndex`].
+    #[inline]
     pub fn type_ids(&self) -> &[TypeId] {
         self.types.ids()
     }
 
     /// The engine-wide id of one of its types.
+    #[inline]
     pub fn type_id(&self, ty: TypeIndex) -> TypeId {
         self.type_ids()[ty.index()]
     }

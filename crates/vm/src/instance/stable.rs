@@ -21,6 +21,7 @@ impl<T> Stable<T> {
     }
 
     /// Where it is.
+    #[inline]
     pub(crate) fn as_non_null(&self) -> NonNull<T> {
         self.0
     }

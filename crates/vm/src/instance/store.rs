@@ -53,6 +53,7 @@ impl StoreId {
     }
 
     /// The number behind it.
+    #[inline]
     pub fn get(self) -> NonZeroU64 {
         self.0
     }
@@ -138,31 +139,37 @@ impl Store {
     }
 
     /// The store that compiled code knows as `ctx`.
+    #[inline]
     pub fn from_ctx(ctx: *mut VmStoreCtx) -> *mut Store {
         ctx.cast()
     }
 
     /// What compiled code knows of the store. Valid as long as the store.
+    #[inline]
     pub fn ctx(&self) -> *mut VmStoreCtx {
         self.this.as_ptr().cast()
     }
 
     /// Where the store is. Valid until it is dropped.
+    #[inline]
     pub fn as_non_null(&self) -> NonNull<Store> {
         self.this
     }
 
     /// The store's identity.
+    #[inline]
     pub fn id(&self) -> StoreId {
         self.id
     }
 
     /// The engine whose code it runs.
+    #[inline]
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
     /// What it was configured with.
+    #[inline]
     pub fn config(&self) -> &StoreConfig {
         &self.config
     }
@@ -179,6 +186,7 @@ impl Store {
     }
 
     /// Who answers the store's questions, for the API crate to find its own store again.
+    #[inline]
     pub fn upcalls(&self) -> Option<NonNull<dyn Upcalls>> {
         self.upcalls
     }
@@ -189,17 +197,20 @@ impl Store {
     }
 
     /// Records why compiled code is about to be left.
+    #[inline]
     pub fn set_pending(&mut self, reason: Reason) {
         debug_assert!(self.pending.is_none(), "two reasons for one exit");
         self.pending = Some(reason);
     }
 
     /// Why compiled code is about to be left, if it is.
+    #[inline]
     pub fn pending(&self) -> Option<&Reason> {
         self.pending.as_ref()
     }
 
     /// Takes the reason out.
+    #[inline]
     pub fn take_pending(&mut self) -> Option<Reason> {
         self.pending.take()
     }
@@ -362,6 +373,7 @@ pub struct OwnedStore(Stable<Store>);
 impl Deref for OwnedStore {
     type Target = Store;
 
+    #[inline]
     fn deref(&self) -> &Store {
         // SAFETY: ours, and borrowed.
         unsafe { self.0.as_non_null().as_ref() }
@@ -369,6 +381,7 @@ impl Deref for OwnedStore {
 }
 
 impl DerefMut for OwnedStore {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Store {
         // SAFETY: ours, and borrowed mutably.
         unsafe { self.0.as_non_null().as_mut() }
