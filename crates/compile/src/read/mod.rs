@@ -17,6 +17,8 @@ mod data;
 mod features;
 mod names;
 mod sections;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use crate::error::{CompileError, Result};
