@@ -30,7 +30,7 @@ use crate::arch;
 use crate::instance::{Reason, Store};
 use sarsen_abi::TrapCode;
 use sarsen_abi::builtin::STATUS_OK;
-use sarsen_abi::vmctx::{Activation, EntryStub, ValRaw, VmFuncRef, VmStoreCtx};
+use sarsen_abi::vmctx::{Activation, EntryStub, ValRaw, VmFuncRef};
 use std::mem::MaybeUninit;
 use std::panic;
 use std::ptr::NonNull;
@@ -85,55 +85,55 @@ pub unsafe fn enter(
             config.host_stack_reserve,
         )
     };
-    thread::with(|thread| {
-        // SAFETY: the store is alive and ours to use.
-        let (previous, previous_stack_limit) = unsafe { ((*ctx).activation, (*ctx).stack_limit) };
-        let sp = arch::stack_pointer();
-        // What no compiled code runs in has no limit to inherit.
-        let inherited = if previous.is_null() {
-            0
-        } else {
-            previous_stack_limit
-        };
-        let mut limit = inherited
-            .max(sp.saturating_sub(max_wasm_stack))
-            .max(thread.stack_low.get().saturating_add(reserve));
-        if sp <= limit {
-            limit = limit_on_slow_path(sp, inherited, max_wasm_stack, reserve)?;
-        }
-        let mut stay = Stay {
-            activation: Activation {
-                previous,
-                entry_fp: 0,
-                exit_fp: 0,
-                exit_pc: 0,
-                previous_stack_limit,
-            },
-            backtrace: MaybeUninit::uninit(),
-        };
-        let stay = &raw mut stay;
-        // SAFETY: `callee` is a function of this store, so its entry stub is an `EntryStub` and its
-        // code is alive. The activation is linked exactly as long as `stay` lives. Compiled code gets
-        // back here whatever happens: nothing unwinds or jumps over this frame.
-        let status = unsafe {
-            (*ctx).activation = &raw mut (*stay).activation;
-            (*ctx).stack_limit = limit;
-            let outer = thread.store.replace(ctx);
-            let entry: EntryStub = std::mem::transmute((*callee).entry);
-            let status = entry(&raw mut (*stay).activation, callee, values);
-            thread.store.set(outer);
-            (*ctx).activation = previous;
-            (*ctx).stack_limit = previous_stack_limit;
-            status
-        };
-        if status == STATUS_OK {
-            return Ok(());
-        }
-        // SAFETY: the stub returned another status, so `landing` has been there and has written it.
-        Err(unwound(store, unsafe {
-            (*stay).backtrace.assume_init_read()
-        }))
-    })
+    // SAFETY: this thread's own, used on this thread only.
+    let thread = unsafe { &*thread::this() };
+    // SAFETY: the store is alive and ours to use.
+    let (previous, previous_stack_limit) = unsafe { ((*ctx).activation, (*ctx).stack_limit) };
+    let sp = arch::stack_pointer();
+    // What no compiled code runs in has no limit to inherit.
+    let inherited = if previous.is_null() {
+        0
+    } else {
+        previous_stack_limit
+    };
+    let mut limit = inherited
+        .max(sp.saturating_sub(max_wasm_stack))
+        .max(thread.stack_low.get().saturating_add(reserve));
+    if sp <= limit {
+        limit = limit_on_slow_path(sp, inherited, max_wasm_stack, reserve)?;
+    }
+    let mut stay = Stay {
+        activation: Activation {
+            previous,
+            entry_fp: 0,
+            exit_fp: 0,
+            exit_pc: 0,
+            previous_stack_limit,
+        },
+        backtrace: MaybeUninit::uninit(),
+    };
+    let stay = &raw mut stay;
+    // SAFETY: `callee` is a function of this store, so its entry stub is an `EntryStub` and its code is
+    // alive. The activation is linked exactly as long as `stay` lives. Compiled code gets back here
+    // whatever happens: nothing unwinds or jumps over this frame.
+    let status = unsafe {
+        (*ctx).activation = &raw mut (*stay).activation;
+        (*ctx).stack_limit = limit;
+        let outer = thread.store.replace(ctx);
+        let entry: EntryStub = std::mem::transmute((*callee).entry);
+        let status = entry(&raw mut (*stay).activation, callee, values);
+        thread.store.set(outer);
+        (*ctx).activation = previous;
+        (*ctx).stack_limit = previous_stack_limit;
+        status
+    };
+    if status == STATUS_OK {
+        return Ok(());
+    }
+    // SAFETY: the stub returned another status, so `landing` has been there and has written it.
+    Err(unwound(store, unsafe {
+        (*stay).backtrace.assume_init_read()
+    }))
 }
 
 /// The stack limit when the first calculation left no room: because this thread was never prepared,
@@ -178,15 +178,4 @@ fn unwound(mut store: NonNull<Store>, backtrace: Option<Box<Backtrace>>) -> Box<
         Reason::Panic(payload) => panic::resume_unwind(payload),
         reason => Box::new(Unwound { reason, backtrace }),
     }
-}
-
-/// The store that runs on this thread.
-///
-/// # Panics
-///
-/// Panics when there is none.
-pub(super) fn running_store() -> *mut VmStoreCtx {
-    let store = thread::with(|thread| thread.store.get());
-    assert!(!store.is_null(), "compiled code runs in a store");
-    store
 }

@@ -15,7 +15,8 @@
 //!    compiled code's memory safety is broken: abort.
 
 use super::backtrace::Capture;
-use super::enter::{Stay, running_store};
+use super::enter::Stay;
+use super::thread;
 use super::walk::{Start, Step, Walk};
 use crate::arch::{self, Resume};
 use crate::code::{self, CodeAt};
@@ -36,7 +37,7 @@ pub(super) fn claim(pc: usize) -> bool {
     // Looked up before the thread's state, because a thread that never ran compiled code may not have
     // that state allocated yet.
     match trap_at(pc) {
-        Some(_) => !super::thread::with(|thread| thread.store.get()).is_null(),
+        Some(_) => !thread::running_store().is_null(),
         None => false,
     }
 }
@@ -55,7 +56,7 @@ fn trap_at(pc: usize) -> Option<(TrapCode, CodeAt<'static>)> {
 ///
 /// Called by [`raise`] on the stack of a stub that has recorded the exit in the activation.
 unsafe extern "C" fn land_raise(out: *mut Resume) {
-    let ctx = running_store();
+    let ctx = thread::running_store();
     // SAFETY: the activation is linked while its compiled code runs, and its exit was just recorded.
     unsafe {
         let activation = &*(*ctx).activation;
@@ -80,7 +81,7 @@ unsafe extern "C" fn land_fault(
     address: usize,
     out: *mut Resume,
 ) {
-    let ctx = running_store();
+    let ctx = thread::running_store();
     let kind = FaultKind::from_word(kind, address);
     let (trap, _) = trap_at(pc).expect("the handler has claimed this fault");
     // SAFETY: the running store is alive, and the compiled code that it ran is abandoned.

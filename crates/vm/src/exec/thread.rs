@@ -27,10 +27,17 @@ thread_local! {
     };
 }
 
-/// Uses this thread's state.
+/// This thread's state: valid on this thread, for as long as it runs, because it has no destructor.
 #[inline(always)]
-pub(super) fn with<R>(use_it: impl FnOnce(&Thread) -> R) -> R {
-    THREAD.with(use_it)
+pub(super) fn this() -> *const Thread {
+    // The closure is kept small, or the compiler calls it out of line.
+    THREAD.with(|thread| ptr::from_ref(thread))
+}
+
+/// The store that runs on this thread, or null.
+#[inline(always)]
+pub(super) fn running_store() -> *mut VmStoreCtx {
+    THREAD.with(|thread| thread.store.get())
 }
 
 /// Prepares this thread for compiled code, and the process with its first thread: signal handlers, an
@@ -40,7 +47,7 @@ pub(super) fn prepare() {
     signals::install(super::landing::claim, super::landing::after_fault);
     signals::ensure_alternate_stack();
     let low = native_stack().map_or(0, |stack| stack.start);
-    with(|thread| thread.stack_low.set(low));
+    THREAD.with(|thread| thread.stack_low.set(low));
 }
 
 /// The bounds of this thread's native stack, if the system tells.
