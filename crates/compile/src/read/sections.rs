@@ -280,12 +280,12 @@ impl<'a> Sections<'a> {
                     funcs.push(FuncIndex::new(func?));
                 }
                 self.escaping.extend_from_slice(&funcs);
-                // Functions are never null, but a nullable type is what the table's type is
-                // compared with, and what the specification's abbreviation says.
-                Ok((
-                    sarsen_abi::types::RefType::FUNCREF,
-                    ElementItems::Funcs(funcs),
-                ))
+                // A table of non-null references may be initialized from it, too.
+                let ty = sarsen_abi::types::RefType {
+                    nullable: false,
+                    ..sarsen_abi::types::RefType::FUNCREF
+                };
+                Ok((ty, ElementItems::Funcs(funcs)))
             }
             wasmparser::ElementItems::Expressions(ty, section) => {
                 self.used.add(Feature::ReferenceTypes);

@@ -46,7 +46,11 @@ impl TypeKinds {
                 note_features(ty, used);
                 module.types.push(kinds.sub_type(ty)?);
             }
-            module.rec_groups.push(start..module.types.len() as u32);
+            let end = module.types.len() as u32;
+            // A group may be empty in a file; nothing is left of it.
+            if end > start {
+                module.rec_groups.push(start..end);
+            }
         }
         Ok(kinds)
     }
