@@ -76,8 +76,7 @@ pub(crate) struct Run {
         required = true,
         num_args = 1..,
         value_names = ["FILE", "ARGS"],
-        trailing_var_arg = true,
-        allow_hyphen_values = true
+        trailing_var_arg = true
     )]
     program: Vec<OsString>,
 }
