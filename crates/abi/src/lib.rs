@@ -19,6 +19,7 @@ pub mod image;
 pub mod index;
 pub mod module;
 pub mod settings;
+mod text;
 pub mod trap;
 pub mod types;
 pub mod vmctx;

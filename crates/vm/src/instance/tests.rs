@@ -369,12 +369,12 @@ fn imports_of_the_wrong_kind_type_or_number_are_named() {
     assert_eq!(
         message(&[import_host(&host), memory]),
         "incompatible import type for `env::f`: \
-         wanted (func (param i32 (ref null func))), found (func (param i32))"
+         wanted (func (param i32 funcref)), found (func (param i32))"
     );
     assert_eq!(
         message(&[memory, memory]),
         "incompatible import type for `env::f`: \
-         wanted (func (param i32 (ref null func))), found (memory 1 3)"
+         wanted (func (param i32 funcref)), found (memory 1 3)"
     );
     let right = host_func(&engine, &[ValType::I32, ValType::FUNCREF], Box::new(()));
     assert_eq!(
