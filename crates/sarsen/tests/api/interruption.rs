@@ -1,0 +1,137 @@
+//! Fuel and epochs.
+
+use sarsen::{
+    Config, Engine, Instance, Module, NotConfiguredError, Store, Trap, TypedFunc, UpdateDeadline,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const LOOPS: &str = r#"(module
+  (func (export "spin") (param i64) (result i64)
+    (local $n i64)
+    (loop $again
+      (local.set $n (i64.add (local.get $n) (i64.const 1)))
+      (br_if $again (i64.ne (local.get $n) (local.get 0))))
+    (local.get $n)))"#;
+
+fn spin<T>(engine: &Engine, data: T) -> (Store<T>, TypedFunc<i64, i64>) {
+    let module = Module::new(engine, LOOPS).unwrap();
+    let mut store = Store::new(engine, data);
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let spin = instance.get_typed_func(&mut store, "spin").unwrap();
+    (store, spin)
+}
+
+fn with_fuel() -> Engine {
+    let mut config = Config::new();
+    config.consume_fuel(true);
+    Engine::new(&config).unwrap()
+}
+
+fn with_epochs() -> Engine {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    Engine::new(&config).unwrap()
+}
+
+#[test]
+fn fuel_is_consumed_and_runs_out() {
+    let (mut store, spin) = spin(&with_fuel(), ());
+    assert_eq!(store.get_fuel().unwrap(), 0);
+    let error = spin.call(&mut store, 10).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::OutOfFuel));
+
+    let mut used = Vec::new();
+    for rounds in [10, 20, 30] {
+        store.set_fuel(1_000_000).unwrap();
+        assert_eq!(spin.call(&mut store, rounds).unwrap(), rounds);
+        used.push(1_000_000 - store.get_fuel().unwrap());
+    }
+    assert!(used[0] > 10, "{used:?}");
+    assert_eq!(
+        used[2] - used[1],
+        used[1] - used[0],
+        "the same for each round: {used:?}"
+    );
+
+    store.set_fuel(1000).unwrap();
+    let error = spin.call(&mut store, 0).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::OutOfFuel));
+    assert_eq!(store.get_fuel().unwrap(), 0);
+}
+
+#[test]
+fn any_amount_of_fuel_can_be_set() {
+    let (mut store, spin) = spin(&with_fuel(), ());
+    for fuel in [0, 1, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
+        store.set_fuel(fuel).unwrap();
+        assert_eq!(store.get_fuel().unwrap(), fuel);
+    }
+    spin.call(&mut store, 1000).unwrap();
+    let left = store.get_fuel().unwrap();
+    assert!(
+        left < u64::MAX - 1000 && left > u64::MAX - 100_000,
+        "{left}"
+    );
+}
+
+#[test]
+fn fuel_that_is_not_configured_is_an_error() {
+    let mut store = Store::new(&Engine::default(), ());
+    let error = store.set_fuel(1).unwrap_err();
+    assert!(error.downcast_ref::<NotConfiguredError>().is_some());
+    assert!(store.get_fuel().is_err());
+}
+
+#[test]
+fn an_infinite_loop_ends_when_the_epoch_does() {
+    let engine = with_epochs();
+    let (mut store, spin) = spin(&engine, ());
+    store.set_epoch_deadline(1);
+    assert_eq!(spin.call(&mut store, 1000).unwrap(), 1000);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                engine.increment_epoch();
+                std::thread::yield_now();
+            }
+        });
+        let error = spin.call(&mut store, 0).unwrap_err();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    });
+    store.set_epoch_deadline(1);
+    assert_eq!(spin.call(&mut store, 1000).unwrap(), 1000);
+}
+
+#[test]
+fn a_new_stores_deadline_has_passed() {
+    let (mut store, spin) = spin(&with_epochs(), ());
+    let error = spin.call(&mut store, 1).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+}
+
+#[test]
+fn a_callback_decides_at_the_deadline() {
+    let engine = with_epochs();
+    let (mut store, spin) = spin(&engine, 0);
+    store.epoch_deadline_callback(|mut context| {
+        *context.data_mut() += 1;
+        match *context.data() {
+            1 => Ok(UpdateDeadline::Continue(1)),
+            2 => Ok(UpdateDeadline::Interrupt),
+            _ => sarsen::bail!("enough"),
+        }
+    });
+    assert_eq!(spin.call(&mut store, 100).unwrap(), 100);
+    assert_eq!(*store.data(), 1);
+    engine.increment_epoch();
+    let error = spin.call(&mut store, 100).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    let error = spin.call(&mut store, 100).unwrap_err();
+    assert_eq!(error.root_cause().to_string(), "enough");
+    store.epoch_deadline_trap();
+    let error = spin.call(&mut store, 100).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    assert_eq!(*store.data(), 3);
+}

@@ -1,0 +1,29 @@
+//! The embedding API, end to end: from modules in text to what the host gets back.
+//!
+//! One file a concept; what they share is here.
+
+mod calls;
+mod host_functions;
+mod images;
+mod interruption;
+mod lifetime;
+mod limits;
+mod linking;
+mod objects;
+mod porting;
+mod traps;
+mod types;
+
+use sarsen::{Engine, Instance, Module, Store};
+
+/// An instance, in a store of its own, of a module that imports nothing.
+fn instance(text: &str) -> (Store<()>, Instance) {
+    instance_in(&Engine::default(), text)
+}
+
+fn instance_in(engine: &Engine, text: &str) -> (Store<()>, Instance) {
+    let module = Module::new(engine, text).unwrap();
+    let mut store = Store::new(engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    (store, instance)
+}
