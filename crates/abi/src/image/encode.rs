@@ -184,19 +184,15 @@ fn names_and_symbols(
     while let Some((func, name)) = names.next_if(|n| contents.module.is_imported_func(n.0)) {
         encoder.add_func(func, "", name);
     }
-    let mut symbol = |entry: &FuncEntry| match entry.kind {
-        CodeKind::Wasm(func) => {
-            let func = contents.module.func_index(func);
-            let number = func.as_u32();
-            match names.next_if(|n| n.0 == func) {
-                Some((_, name)) => encoder.add_func(func, &format!("wasm[{number}]::"), name),
-                None => encoder.add_symbol(&format!("wasm[{number}]")),
-            }
-        }
-        CodeKind::Entry(ty) => encoder.add_symbol(&format!("entry[{}]", ty.as_u32())),
-        CodeKind::Exit(ty) => encoder.add_symbol(&format!("exit[{}]", ty.as_u32())),
-        CodeKind::Builtin(builtin) => {
-            encoder.add_symbol(&format!("builtin::{}", builtin.signature().name))
+    let mut symbol = |entry: &FuncEntry| {
+        let symbol = entry.kind.symbol(contents.module.num_imports.funcs);
+        let func = match entry.kind {
+            CodeKind::Wasm(func) => Some(contents.module.func_index(func)),
+            _ => None,
+        };
+        match names.next_if(|name| Some(name.0) == func) {
+            Some((func, name)) => encoder.add_func(func, &format!("{symbol}::"), name),
+            None => encoder.add_symbol(&symbol),
         }
     };
     let symbols = funcs

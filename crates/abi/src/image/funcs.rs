@@ -27,6 +27,19 @@ pub enum CodeKind {
 }
 
 impl CodeKind {
+    /// The symbol, without a function's name: `wasm[3]`, `entry[0]`, `builtin::memory_grow`. Functions
+    /// have the number that the module gives them, which imports `imported_funcs` others.
+    pub(super) fn symbol(self, imported_funcs: u32) -> String {
+        match self {
+            CodeKind::Wasm(func) => {
+                format!("wasm[{}]", func.as_u32().wrapping_add(imported_funcs))
+            }
+            CodeKind::Entry(ty) => format!("entry[{}]", ty.as_u32()),
+            CodeKind::Exit(ty) => format!("exit[{}]", ty.as_u32()),
+            CodeKind::Builtin(builtin) => format!("builtin::{}", builtin.signature().name),
+        }
+    }
+
     /// The kind's position among the counts, and the number within the kind.
     fn parts(self) -> (usize, u32) {
         match self {

@@ -5,7 +5,7 @@
 
 use super::container::read_elf;
 use super::error::ImageError;
-use super::funcs::{FuncEntry, FuncTable};
+use super::funcs::{CodeKind, FuncEntry, FuncTable};
 use super::handlers::{HandlerTable, Landing};
 use super::header::Header;
 use super::names::NameTable;
@@ -14,7 +14,6 @@ use super::section::{CUSTOM_PREFIX, Section};
 use super::stack_maps::{StackMap, StackMapTable};
 use super::stubs::{StubOffsets, StubTable};
 use super::traps::TrapTable;
-use crate::image::CodeKind;
 use crate::index::{DefinedFuncIndex, FuncIndex, TypeIndex};
 use crate::module::{IMAGE_PAGE_SIZE, Module};
 use crate::trap::TrapCode;
@@ -254,6 +253,19 @@ impl<'a> ImageView<'a> {
     /// A function's name, from the module's name section.
     pub fn func_name(&self, func: FuncIndex) -> Option<&'a str> {
         self.names.get(func)
+    }
+
+    /// The symbol of a piece of code, as the ELF file has it: `wasm[12]::name`.
+    pub fn symbol(&self, kind: CodeKind) -> String {
+        let symbol = kind.symbol(self.funcs.imported_funcs());
+        let name = match kind {
+            CodeKind::Wasm(func) => self.func_name(self.funcs.func_index(func)),
+            _ => None,
+        };
+        match name {
+            Some(name) => format!("{symbol}::{name}"),
+            None => symbol,
+        }
     }
 
     /// Decodes what the module declares, and checks it: in itself, against the other sections, and

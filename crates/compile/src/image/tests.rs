@@ -224,6 +224,8 @@ fn safepoints_handlers_and_names_are_found_by_text_offset() {
     assert_eq!(view.func_name(FuncIndex::new(0)), Some("imported"));
     assert_eq!(view.func_name(FuncIndex::new(1)), None);
     assert_eq!(view.func_name(FuncIndex::new(2)), Some("second"));
+    let symbols: Vec<_> = view.funcs().map(|f| view.symbol(f.kind)).collect();
+    assert_eq!(symbols, ["wasm[1]", "wasm[2]::second"]);
     assert_eq!(view.data(), b"data");
     assert_eq!(view.custom(".debug_info"), Some(&b"dwarf"[..]));
     assert_eq!(view.custom(".data"), None);
@@ -261,4 +263,75 @@ fn every_flipped_byte_and_every_truncation_is_an_error_or_harmless() {
             assert_eq!(loaded, original, "length {length}");
         }
     }
+}
+
+/// A damaged image whose checksums are right anyway, because it was damaged before they were made.
+#[test]
+fn damage_that_checksums_do_not_show_gives_errors_or_wrong_answers_but_no_panic() {
+    let mut functions: Vec<_> = (0..40).map(|i| function(wasm(i), &[0x90; 64])).collect();
+    for function in &mut functions {
+        function.traps = (0..20)
+            .map(|i| (i * 3, TrapCode::MemoryOutOfBounds))
+            .collect();
+        let point = |context, wasm_offset| SourcePoint {
+            context,
+            wasm_offset,
+        };
+        function.source.points = vec![point(0, 10), point(1, 20)];
+        function.source.contexts = vec![InlineContext {
+            parent_point: 0,
+            func: FuncIndex::new(1),
+        }];
+        function.points = (0..20).map(|i| (i * 3, i % 2)).collect();
+        function.stack_maps = (0..9)
+            .map(|i| StackMap {
+                ret_offset: i * 5,
+                frame_size: i,
+                sp_offsets: (0..i).collect(),
+            })
+            .collect();
+        function.handlers = (0..9)
+            .map(|i| Handler {
+                ret_offset: i * 5,
+                landing_offset: 60,
+                frame_offset: i,
+            })
+            .collect();
+    }
+    let image = image(functions, 40);
+    let text = ImageLayout::parse(&image).unwrap().text_range();
+    let mut seed = 7u32;
+    let mut random = |limit: usize| {
+        seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
+        (seed >> 8) as usize % limit
+    };
+    let mut opened = 0;
+    for _ in 0..4000 {
+        let mut damaged = image.clone();
+        for _ in 0..1 + random(3) {
+            // Tables lie before the text.
+            damaged[random(text.start)] = random(256) as u8;
+        }
+        let Ok(layout) = ImageLayout::parse(&damaged) else {
+            continue;
+        };
+        let Ok(view) = layout.view(&damaged) else {
+            continue;
+        };
+        opened += 1;
+        let _ = view.module();
+        for offset in [0, 5, 64, 999, 2600, u32::MAX] {
+            view.func_at(offset).map(|f| view.symbol(f.kind));
+            view.trap_at(offset);
+            view.frames_at(offset).for_each(drop);
+            view.stack_map_at(offset).map(Iterator::count);
+            view.handler_at(offset);
+            view.func_name(FuncIndex::new(offset));
+            view.wasm_func(DefinedFuncIndex::new(offset));
+            view.stubs(TypeIndex::new(offset));
+        }
+        view.traps_in(0..u32::MAX).for_each(drop);
+        view.points_in(0..u32::MAX).for_each(drop);
+    }
+    assert!(opened > 1000, "{opened}");
 }

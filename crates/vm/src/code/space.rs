@@ -36,12 +36,9 @@ impl CodeSpace {
             return Ok(space);
         }
         // Two threads may both reserve here; then one reservation is dropped again.
-        let table = Reservation::new(COUNT * size_of::<AtomicPtr<TextMapping>>())?;
-        // SAFETY: nobody else knows the table yet.
-        unsafe { table.protect(0, table.len(), Protection::ReadWrite)? };
         let space = CodeSpace {
             range: Reservation::new_aligned(SPACE, GRANULE)?,
-            table,
+            table: Reservation::new_zeroed(COUNT * size_of::<AtomicPtr<TextMapping>>())?,
             free: Mutex::new(Granules::new(COUNT as u32)),
         };
         Ok(CODE_SPACE.get_or_init(|| space))

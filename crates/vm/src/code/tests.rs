@@ -22,7 +22,7 @@ fn image(number: u32, padding: usize) -> Vec<u8> {
                 results: Box::new([]),
             }),
         }],
-        rec_groups: vec![0..1],
+        rec_groups: std::iter::once(0..1).collect(),
         funcs: vec![TypeIndex::new(0)],
         ..Module::default()
     };
