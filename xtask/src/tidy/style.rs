@@ -95,7 +95,8 @@ fn keeps_platforms_apart(file: &SourceFile, complaints: &mut Vec<Complaint>) {
     }
     for (condition, folder) in [("target_os", "/os/"), ("target_arch", "/arch/")] {
         for (number, line) in file.text.lines().enumerate() {
-            let is_condition = line.contains("cfg") && line.contains(condition);
+            let is_comment = line.trim_start().starts_with("//");
+            let is_condition = !is_comment && line.contains("cfg") && line.contains(condition);
             if is_condition && !file.path.contains(folder) {
                 let what = format!("`{condition}` is asked about outside `{folder}`");
                 complaints.push(Complaint::line(file, number, what));
