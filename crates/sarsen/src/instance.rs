@@ -237,9 +237,12 @@ fn instantiate_error(
 /// Made by [`Linker::instantiate_pre`](crate::Linker::instantiate_pre).
 pub struct InstancePre<T: 'static> {
     module: Module,
-    imports: Arc<[Definition]>,
+    imports: Arc<Imports>,
     data: PhantomData<fn(T)>,
 }
+
+/// What a module imports, in order; kept by every store that instantiates with it.
+struct Imports(Box<[Definition]>);
 
 impl<T> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
@@ -256,10 +259,10 @@ impl<T> InstancePre<T> {
     ///
     /// The host functions among the imports must be for stores with data `T`, and the types of all
     /// must have been checked.
-    pub(crate) unsafe fn new(module: Module, imports: Arc<[Definition]>) -> Self {
+    pub(crate) unsafe fn new(module: Module, imports: Box<[Definition]>) -> Self {
         InstancePre {
             module,
-            imports,
+            imports: Arc::new(Imports(imports)),
             data: PhantomData,
         }
     }
@@ -282,14 +285,14 @@ impl<T> InstancePre<T> {
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let mut store = store.as_context_mut();
         let opaque = store.opaque();
-        let mut imports: SmallVec<[Import; 64]> = SmallVec::with_capacity(self.imports.len());
+        let mut imports: SmallVec<[Import; 64]> = SmallVec::with_capacity(self.imports.0.len());
         let mut host = false;
-        for import in &*self.imports {
+        for import in &self.imports.0 {
             host |= matches!(import, Definition::Host(_));
             imports.push(import.as_import(opaque)?);
         }
         if host {
-            opaque.vm_mut().keep(Arc::new(Arc::clone(&self.imports)));
+            opaque.vm_mut().keep(self.imports.clone());
         }
         // SAFETY: what is not a host function has been found to be of this store; host functions are
         // for its data, and are kept with it.

@@ -12,7 +12,7 @@
 //! A host function gets back from the untyped store, which compiled code knows, to its `StoreInner`
 //! by the pointer that is registered for questions. While WebAssembly runs, some caller up the stack
 //! holds a `&mut StoreInner` that it does not use, and the host function makes another; that is why
-//! `StoreInner` is `!Unpin`.
+//! both structs are `!Unpin`.
 
 use crate::context::{AsContextMut, StoreContextMut};
 use crate::engine::Engine;
@@ -68,7 +68,6 @@ pub(crate) struct StoreInner<T: 'static> {
     limits: ResourceCounts,
     deadline: Option<DeadlineCallback<T>>,
     pub(crate) data: T,
-    _pinned: PhantomPinned,
 }
 
 /// The part of a store that does not depend on the type of its data.
@@ -76,6 +75,7 @@ pub struct StoreOpaque {
     vm: vm::OwnedStore,
     id: StoreId,
     engine: Engine,
+    _pinned: PhantomPinned,
 }
 
 impl<T> Store<T> {
@@ -87,12 +87,12 @@ impl<T> Store<T> {
                 id: vm.id(),
                 vm,
                 engine: engine.clone(),
+                _pinned: PhantomPinned,
             },
             limiter: None,
             limits: ResourceCounts::default(),
             deadline: None,
             data,
-            _pinned: PhantomPinned,
         });
         let inner = NonNull::from(Box::leak(inner));
         // SAFETY: `inner` is valid until the store is dropped, with the untyped store; nobody uses a

@@ -374,7 +374,7 @@ impl<T: 'static> Linker<T> {
         );
         let found = |import: &Import| self.definition_for(module, import, store).cloned();
         let imports = module.declared().imports.iter().map(found);
-        let imports: Arc<[Definition]> = imports.collect::<Result<_>>()?;
+        let imports: Box<[Definition]> = imports.collect::<Result<_>>()?;
         // SAFETY: a linker's host functions are for stores with its data.
         Ok(unsafe { InstancePre::new(module.clone(), imports) })
     }

@@ -135,3 +135,77 @@ fn a_callback_decides_at_the_deadline() {
     assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
     assert_eq!(*store.data(), 3);
 }
+
+#[test]
+fn fuel_that_a_host_function_sets_counts_at_once() {
+    let engine = with_fuel();
+    let module = Module::new(
+        &engine,
+        r#"(module
+             (import "" "refuel" (func $refuel (param i64) (result i64)))
+             (func (export "run") (param i64 i64) (result i64)
+               (local $left i64)
+               (local.set $left (call $refuel (local.get 0)))
+               (loop $again
+                 (local.set 1 (i64.sub (local.get 1) (i64.const 1)))
+                 (br_if $again (i64.gt_s (local.get 1) (i64.const 0))))
+               (local.get $left)))"#,
+    )
+    .unwrap();
+    let mut linker = sarsen::Linker::new(&engine);
+    linker
+        .func_wrap(
+            "",
+            "refuel",
+            |mut caller: sarsen::Caller<'_, ()>, fuel: u64| {
+                let left = caller.get_fuel()?;
+                caller.set_fuel(fuel)?;
+                Ok(left)
+            },
+        )
+        .unwrap();
+    let mut store = Store::new(&engine, ());
+    store.set_fuel(100).unwrap();
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let run = instance
+        .get_typed_func::<(u64, u64), u64>(&mut store, "run")
+        .unwrap();
+    let left = run.call(&mut store, (100_000, 1000)).unwrap();
+    assert!(
+        left < 100 && left > 50,
+        "the host sees what was used until then: {left}"
+    );
+    let left = store.get_fuel().unwrap();
+    assert!(left > 80_000 && left < 99_000, "{left}");
+    let error = run.call(&mut store, (100, 1000)).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::OutOfFuel));
+}
+
+#[test]
+fn a_panic_of_the_callback_comes_out_and_the_deadline_traps_then() {
+    let (mut store, spin) = spin(&with_epochs(), ());
+    store.epoch_deadline_callback(|_| panic!("at the deadline"));
+    let panic = std::panic::AssertUnwindSafe(|| spin.call(&mut store, 1));
+    let panic = std::panic::catch_unwind(panic).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"at the deadline"));
+    let error = spin.call(&mut store, 1).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+}
+
+#[test]
+fn the_callback_may_use_the_store_and_call_wasm() {
+    let engine = with_epochs();
+    let (mut store, spin) = spin(&engine, Vec::new());
+    store.epoch_deadline_callback(move |mut context| {
+        let depth = context.data().len();
+        context.data_mut().push(depth);
+        if depth < 3 {
+            assert_eq!(spin.call(&mut context, 10)?, 10);
+        }
+        Ok(UpdateDeadline::Continue(1))
+    });
+    // The callback is not asked while it runs itself: then the deadline traps.
+    let error = spin.call(&mut store, 10).unwrap_err();
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
+    assert_eq!(store.data(), &[0]);
+}

@@ -202,3 +202,33 @@ fn configurations_that_cannot_be_are_refused() {
     refused(&|c| _ = c.memory_reservation(u64::MAX));
     refused(&|c| _ = c.memory_guard_size(u64::MAX));
 }
+
+#[test]
+fn a_limiters_panic_comes_out_and_the_store_stays_usable() {
+    struct Panics(bool);
+    impl ResourceLimiter for Panics {
+        fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            assert!(!self.0, "no memory today");
+            Ok(true)
+        }
+        fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            Ok(true)
+        }
+    }
+    let engine = Engine::default();
+    let module = Module::new(&engine, GROWS).unwrap();
+    let mut store = Store::new(&engine, Panics(false));
+    store.limiter(|state| state);
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let grow = instance
+        .get_typed_func::<i32, i32>(&mut store, "memory-grow")
+        .unwrap();
+    for expected in [1, 2] {
+        store.data_mut().0 = true;
+        let call = std::panic::AssertUnwindSafe(|| grow.call(&mut store, 1));
+        let panic = std::panic::catch_unwind(call).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"no memory today"));
+        store.data_mut().0 = false;
+        assert_eq!(grow.call(&mut store, 1).unwrap(), expected);
+    }
+}

@@ -307,3 +307,39 @@ fn small_reservations_make_checked_memories() {
     assert_eq!(get.call(&mut store, 101 * 65536 - 24).unwrap(), 0);
     assert!(get.call(&mut store, 101 * 65536 - 23).is_err());
 }
+
+#[test]
+fn compiled_code_follows_a_memory_that_the_host_grows_and_moves() {
+    let mut config = Config::new();
+    config.memory_reservation(1 << 20).memory_guard_size(65536);
+    let engine = Engine::new(&config).unwrap();
+    let module = Module::new(
+        &engine,
+        r#"(module
+             (import "" "grow" (func $grow))
+             (memory (export "memory") 1)
+             (func (export "run") (result i64)
+               (i64.store (i32.const 8) (i64.const 1))
+               (call $grow)
+               (i64.store (i32.const 8) (i64.add (i64.load (i32.const 8)) (i64.const 1)))
+               (i64.store (i32.const 1000000) (i64.const 40))
+               (i64.add (i64.load (i32.const 8)) (i64.load (i32.const 1000000)))))"#,
+    )
+    .unwrap();
+    let mut linker = sarsen::Linker::new(&engine);
+    linker
+        .func_wrap("", "grow", |mut caller: sarsen::Caller<'_, ()>| {
+            let memory = caller.get_export("memory").unwrap().into_memory().unwrap();
+            let before = memory.data_ptr(&caller);
+            memory.grow(&mut caller, 100)?;
+            assert_ne!(memory.data_ptr(&caller), before, "the test is about moving");
+            Ok(())
+        })
+        .unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let run = instance
+        .get_typed_func::<(), i64>(&mut store, "run")
+        .unwrap();
+    assert_eq!(run.call(&mut store, ()).unwrap(), 42);
+}
