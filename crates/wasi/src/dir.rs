@@ -1,16 +1,18 @@
 //! Open directories, and listing them.
 //!
-//! A cookie of `fd_readdir` is the kernel's own directory offset. So a listing needs no memory that
-//! grows with the directory, any cookie can be resumed at any time, and entries that come and go
-//! meanwhile disturb it no more than they disturb a native program.
+//! A cookie of `fd_readdir` counts entries, and [`Places`] knows where in the directory it is. So a
+//! listing is read piece by piece, never held; and a guest that removes what it has listed, while it
+//! lists, meets every entry once, as a native program does.
 
 use crate::abi::{DirEntry, Fd, FileStat, FileType, Rights};
 use crate::context::WasiCtx;
 use crate::errno::{Errno, Outcome};
 use crate::file::file_stat;
 use crate::memory::{GuestMemory, GuestPtr, GuestRange};
+use crate::wait::Waiting;
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom};
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
@@ -28,6 +30,7 @@ struct Listing {
     fd: OwnedFd,
     /// The directory's own inode.
     ino: u64,
+    places: Places,
 }
 
 /// Entries that are asked of the kernel at a time.
@@ -59,53 +62,109 @@ impl OpenDir {
         Ok(rustix::fs::openat(&self.dir, c".", flags, Mode::empty())?)
     }
 
-    fn listing(&mut self) -> Result<&Listing, Errno> {
-        if self.listing.is_none() {
-            let fd = self.open_readable()?;
-            self.listing = Some(Listing {
-                fd,
+    fn listing(&mut self) -> Result<&mut Listing, Errno> {
+        let listing = match self.listing.take() {
+            Some(listing) => listing,
+            None => Listing {
+                fd: self.open_readable()?,
                 ino: self.stat()?.ino,
-            });
+                places: Places::default(),
+            },
+        };
+        Ok(self.listing.insert(listing))
+    }
+}
+
+/// Where the entries of a listing are, in the kernel's offsets.
+///
+/// A cookie counts the entries before it. C libraries keep one in a `long` of 32 bits (`telldir`),
+/// which the kernel's own offsets, being hashes on some file systems, do not fit.
+#[derive(Default)]
+struct Places {
+    /// Element `n` is the place of the cookie `(n + 1) * CHECKPOINT_ENTRIES`.
+    checkpoints: Vec<u64>,
+    /// The last few cookies with their places. A guest goes on at one of these, exactly, whatever was
+    /// removed meanwhile; for any other one, entries are counted from a checkpoint on.
+    recent: [(u64, u64); 4],
+}
+
+/// Entries between two places that are kept: memory is an eighth of a byte for each.
+const CHECKPOINT_ENTRIES: u64 = 64;
+
+impl Places {
+    /// Keeps the place of a cookie.
+    fn note(&mut self, cookie: u64, place: u64) {
+        self.recent.rotate_right(1);
+        self.recent[0] = (cookie, place);
+        if cookie == (self.checkpoints.len() as u64 + 1) * CHECKPOINT_ENTRIES {
+            self.checkpoints.push(place);
         }
-        self.listing.as_ref().ok_or(Errno::Io)
+    }
+
+    /// The nearest cookie that is not after this one and whose place is known, with its place.
+    fn nearest(&self, cookie: u64) -> (u64, u64) {
+        if let Some(found) = self.recent.iter().find(|(known, _)| *known == cookie) {
+            return *found;
+        }
+        let checkpoints = (self.checkpoints.len() as u64).min(cookie / CHECKPOINT_ENTRIES);
+        match checkpoints.checked_sub(1) {
+            Some(last) => (
+                checkpoints * CHECKPOINT_ENTRIES,
+                self.checkpoints[last as usize],
+            ),
+            None => (0, 0),
+        }
     }
 }
 
 impl Listing {
     /// Fills `buffer` with entries from `cookie` on, the last one perhaps cut short. Returns how many
     /// bytes were filled; fewer than there are means that the directory ended.
-    fn read(&self, cookie: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-        rustix::fs::seek(&self.fd, SeekFrom::Start(cookie))?;
+    fn read(&mut self, waiting: &Waiting, cookie: u64, buffer: &mut [u8]) -> Outcome<usize> {
+        if cookie == 0 {
+            self.places = Places::default();
+        }
+        let (mut index, place) = self.places.nearest(cookie);
+        rustix::fs::seek(&self.fd, SeekFrom::Start(place))?;
         let mut entries = [MaybeUninit::uninit(); ENTRIES_BYTES];
         let mut entries = RawDir::new(&self.fd, &mut entries);
         let mut filled = 0;
-        while filled < buffer.len()
-            && let Some(entry) = entries.next()
-        {
+        while filled < buffer.len() {
+            if entries.is_buffer_empty() {
+                waiting.check()?;
+            }
+            let Some(entry) = entries.next() else { break };
             let entry = entry?;
-            let name = entry.file_name();
-            let header = DirEntry {
-                next: entry.next_entry_cookie(),
-                // A guest has no business with what is above its directory.
-                ino: if name == c".." { self.ino } else { entry.ino() },
-                name_len: name.count_bytes() as u32,
-                filetype: self.filetype(name, entry.file_type()),
-            };
-            filled += copy_prefix(&mut buffer[filled..], &header.to_bytes());
-            filled += copy_prefix(&mut buffer[filled..], name.to_bytes());
+            if index >= cookie {
+                let header = DirEntry {
+                    next: index + 1,
+                    // A guest has no business with what is above its directory.
+                    ino: if entry.file_name() == c".." {
+                        self.ino
+                    } else {
+                        entry.ino()
+                    },
+                    name_len: entry.file_name().count_bytes() as u32,
+                    filetype: filetype(&self.fd, entry.file_name(), entry.file_type()),
+                };
+                filled += copy_prefix(&mut buffer[filled..], &header.to_bytes());
+                filled += copy_prefix(&mut buffer[filled..], entry.file_name().to_bytes());
+            }
+            index += 1;
+            self.places.note(index, entry.next_entry_cookie());
         }
         Ok(filled)
     }
+}
 
-    /// The type of an entry; some file systems do not tell it in the listing.
-    fn filetype(&self, name: &std::ffi::CStr, listed: rustix::fs::FileType) -> FileType {
-        if listed != rustix::fs::FileType::Unknown {
-            return listed.into();
-        }
-        // An entry that is gone meanwhile has no type any more.
-        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_or(FileType::Unknown, |stat| file_stat(&stat).filetype)
+/// The type of an entry of `dir`; some file systems do not tell it in the listing.
+fn filetype(dir: &OwnedFd, name: &CStr, listed: rustix::fs::FileType) -> FileType {
+    if listed != rustix::fs::FileType::Unknown {
+        return listed.into();
     }
+    // An entry that is gone meanwhile has no type any more.
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_or(FileType::Unknown, |stat| file_stat(&stat).filetype)
 }
 
 /// Copies what fits; returns how much.
@@ -125,6 +184,7 @@ pub(crate) fn fd_readdir(
     used_out: GuestPtr,
 ) -> Outcome {
     let dir = ctx.table.get_mut(fd)?.dir_mut(Rights::FD_READDIR)?;
-    let used = dir.listing()?.read(cookie, memory.bytes_mut(buffer)?)?;
+    let buffer = memory.bytes_mut(buffer)?;
+    let used = dir.listing()?.read(&ctx.waiting, cookie, buffer)?;
     Ok(memory.write(used_out, used as u32)?)
 }
