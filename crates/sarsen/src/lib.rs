@@ -55,6 +55,7 @@ mod limits;
 mod linker;
 mod memory;
 mod module;
+mod reference;
 mod rooted;
 mod store;
 mod table;
@@ -85,6 +86,7 @@ pub use limits::{
 pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
+pub use reference::Ref;
 pub use rooted::{AnyRef, ContRef, ExnRef, ExternRef, Rooted};
 pub use store::{Store, UpdateDeadline};
 pub use table::Table;
@@ -94,4 +96,4 @@ pub use types::{
     ArrayType, ContType, ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType,
     MemoryType, MemoryTypeBuilder, Mutability, RefType, StructType, TableType, TagType, ValType,
 };
-pub use val::{Ref, V128, Val, ValRaw};
+pub use val::{V128, Val, ValRaw};

@@ -7,7 +7,6 @@ use anyhow::Context;
 use core::fmt;
 use sarsen_vm::code::EngineCode;
 use sarsen_vm::instance::CompiledModule;
-use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,14 +76,14 @@ impl Module {
 
 /// `bytes` in the binary format: they are, or they are text.
 #[cfg(feature = "wat")]
-pub(crate) fn to_binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
+pub(crate) fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>> {
     Ok(wat::parse_bytes(bytes)?)
 }
 
 /// `bytes` are to be in the binary format.
 #[cfg(all(feature = "compile", not(feature = "wat")))]
-pub(crate) fn to_binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
-    Ok(Cow::Borrowed(bytes))
+pub(crate) fn to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>> {
+    Ok(bytes.into())
 }
 
 impl Module {

@@ -2,10 +2,11 @@
 
 use crate::context::{AsContext, AsContextMut};
 use crate::error::{Result, create_error};
+use crate::reference::Ref;
 use crate::store::{StoreOpaque, unwrap_host_error};
 use crate::trap::Trap;
 use crate::types::{TableType, ValType};
-use crate::val::{Ref, Val};
+use crate::val::Val;
 use anyhow::anyhow;
 use core::fmt;
 use core::ptr::NonNull;

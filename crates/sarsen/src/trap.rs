@@ -33,6 +33,10 @@ pub use sarsen_abi::TrapCode as Trap;
 /// [`WasmBacktrace`] unless an inner call has attached one.
 #[cold]
 #[inline(never)]
+#[expect(
+    clippy::boxed_local,
+    reason = "a call's result fits in registers with it boxed"
+)]
 pub(crate) fn into_error(unwound: Box<Unwound>) -> crate::Error {
     let Unwound { reason, backtrace } = *unwound;
     let error = reason_into_error(reason);

@@ -267,7 +267,12 @@ macro_rules! lists {
         // SAFETY: the values are read in order, each of its type.
         unsafe impl<$($arg: WasmTy),*> WasmResults for ($($arg,)*) {
             #[inline(always)]
-            #[allow(unused, non_snake_case, reason = "made by a macro for any number of values")]
+            #[allow(
+                unused,
+                non_snake_case,
+                clippy::unused_unit,
+                reason = "made by a macro for any number of values"
+            )]
             unsafe fn load(store: &StoreOpaque, values: *const ValRaw) -> Self {
                 let mut at = 0;
                 $(

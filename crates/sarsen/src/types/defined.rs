@@ -36,6 +36,14 @@ macro_rules! defined {
                         && self.engine.types().is_subtype(self.id(), other.id())
             }
 
+            /// The type with this id, which must be registered and of this kind.
+            pub(crate) fn from_id(engine: &Engine, id: TypeId) -> $name {
+                $name {
+                    engine: engine.clone(),
+                    registered: engine.registered_type(id),
+                }
+            }
+
             pub(crate) fn id(&self) -> TypeId {
                 self.registered.id()
             }
@@ -160,22 +168,6 @@ impl FuncType {
             .map(|ty| ValType::from_abi(&self.engine, *ty))
     }
 }
-
-macro_rules! from_id {
-    ($($name:ident)*) => {$(
-        impl $name {
-            /// The type with this id, which must be registered and of this kind.
-            pub(crate) fn from_id(engine: &Engine, id: TypeId) -> $name {
-                $name {
-                    engine: engine.clone(),
-                    registered: engine.registered_type(id),
-                }
-            }
-        }
-    )*};
-}
-
-from_id! { FuncType StructType ArrayType ContType }
 
 impl fmt::Display for FuncType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,7 +21,7 @@ fn run<T: 'static>(store: &mut Store<T>, f: Func, argument: i32) -> Result<i64> 
 #[test]
 fn closures_get_arguments_and_return_results() {
     let mut store = Store::new(&Engine::default(), ());
-    let captured = vec![100, 200];
+    let captured = [100, 200];
     let f = Func::wrap(&mut store, move |a: i32, b: i64| {
         i64::from(a) + b + captured[0]
     });
