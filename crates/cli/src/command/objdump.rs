@@ -189,7 +189,7 @@ impl<W: Write> Listing<'_, W> {
             write!(self.to, "  {faint}; {name}{end}")?;
         }
         if let Some(trap) = trap {
-            write!(self.to, "  {faint}; trap: {trap}{end}")?;
+            write!(self.to, "  {faint}; trap: {}{end}", trap.message())?;
         }
         writeln!(self.to)
     }

@@ -228,12 +228,12 @@ fn check_trap(error: &sarsen::Error, message: &str) -> Result<()> {
     let Some(trap) = error.downcast_ref::<Trap>() else {
         bail!("expected the trap {message:?}, found another error: {error:#}");
     };
-    let found = trap.to_string();
+    let found = trap.message();
     // Scripts say what kind of reference it is that is null.
     let null = *trap == Trap::NullReference
         && message.starts_with("null ")
         && message.ends_with(" reference");
-    if null || found.starts_with(message) || message.starts_with(&found) {
+    if null || found.starts_with(message) || message.starts_with(found) {
         return Ok(());
     }
     bail!("expected the trap {message:?}, found {found:?}")
