@@ -5,6 +5,9 @@ use clap::Args;
 use sarsen::{Config, Feature, Features, OptLevel};
 use std::time::Duration;
 
+/// How many frames of a backtrace are shown: what fits on a screen.
+const FRAMES_SHOWN: usize = 24;
+
 /// Options that change the machine code that is made.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CodeOptions {
@@ -72,6 +75,7 @@ impl CodeOptions {
         let mut config = Config::new();
         config.wasm_features(self.features());
         config.compiler_inlining(self.inlining);
+        config.wasm_backtrace_max_frames(FRAMES_SHOWN);
         config.opt_level(match self.opt_level {
             Level::None => OptLevel::None,
             Level::Speed => OptLevel::Speed,
