@@ -87,6 +87,18 @@ trap_codes! {
     UnknownImport = 23, "an unknown import was called";
 }
 
+/// The names of the same codes in Wasmtime, for code that was written for it.
+#[allow(
+    non_upper_case_globals,
+    reason = "they are used as the names of variants"
+)]
+impl TrapCode {
+    /// The same as [`TrapCode::Unreachable`].
+    pub const UnreachableCodeReached: TrapCode = TrapCode::Unreachable;
+    /// The same as [`TrapCode::AtomicWaitNonShared`].
+    pub const AtomicWaitNonSharedMemory: TrapCode = TrapCode::AtomicWaitNonShared;
+}
+
 impl TrapCode {
     /// The byte of this code in an image.
     pub const fn byte(self) -> u8 {
