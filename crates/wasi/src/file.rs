@@ -10,10 +10,11 @@ use crate::abi::{Fd, FdFlags, FileStat, FileType, FstFlags, Rights, Snapshot, Wh
 use crate::context::WasiCtx;
 use crate::descriptor::Kind;
 use crate::errno::{Errno, Failure, Outcome};
-use crate::memory::{GuestIovecs, GuestMemory, GuestPtr};
+use crate::memory::{GuestIovecs, GuestMemory, GuestPtr, WriteBuffers};
 use crate::wait::Waiting;
 use rustix::event::PollFlags;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom, Timestamps};
+use rustix::io::ReadWriteFlags;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -146,26 +147,24 @@ impl OpenFile {
                 rustix::io::writev(file, buffers)
             });
         }
-        self.write_in_pieces(waiting, buffers)
+        self.write_interruptibly(waiting, buffers)
     }
 
-    /// Writes to a stream in pieces small enough that none can block for good, so that a guest whose
-    /// reader has stalled can be ended.
-    fn write_in_pieces(&self, waiting: &Waiting, buffers: &[IoSlice<'_>]) -> Outcome<usize> {
+    /// Writes all to a stream, step by step so that none can block for good: a guest whose reader has
+    /// stalled can be ended.
+    fn write_interruptibly(&self, waiting: &Waiting, buffers: &[IoSlice<'_>]) -> Outcome<usize> {
+        let mut rest = WriteBuffers::from(buffers);
+        let mut rest = &mut rest[..];
         let mut written = 0;
-        for piece in buffers
-            .iter()
-            .flat_map(|buffer| buffer.chunks(UNBLOCKED_WRITE_BYTES))
-        {
+        while !rest.is_empty() {
             let step = self.transfer(waiting, PollFlags::OUT, |file| {
-                rustix::io::write(file, piece)
+                write_without_blocking(file, rest)
             });
             match step {
+                Ok(0) => break,
                 Ok(count) => {
                     written += count;
-                    if count < piece.len() {
-                        break;
-                    }
+                    IoSlice::advance_slices(&mut rest, count);
                 }
                 // What was written counts; the error comes again at the next write.
                 Err(Failure::Errno(_)) if written > 0 => break,
@@ -215,6 +214,19 @@ impl OpenFile {
     /// Bytes between the offset and the end of a regular file.
     pub(crate) fn rest_bytes(&self) -> Result<u64, Errno> {
         Ok(self.stat()?.size.saturating_sub(rustix::fs::tell(self)?))
+    }
+}
+
+/// Writes what a stream takes without blocking, at least some of it if it said that it is ready.
+fn write_without_blocking(file: &OpenFile, buffers: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+    const AT_OFFSET: u64 = u64::MAX;
+    match rustix::io::pwritev2(file, buffers, AT_OFFSET, ReadWriteFlags::NOWAIT) {
+        // Terminals, and pipes of older kernels.
+        Err(rustix::io::Errno::NOTSUP) => {
+            let first = buffers.first().map_or(&[][..], |buffer| buffer);
+            rustix::io::write(file, &first[..first.len().min(UNBLOCKED_WRITE_BYTES)])
+        }
+        result => result,
     }
 }
 

@@ -12,6 +12,8 @@
 //! pointers and lengths is trusted) and `abi.rs` (layouts), and the host through `context.rs`,
 //! `table.rs` and `descriptor.rs`. Whatever waits does it in `wait.rs`.
 //!
+//! It is for Linux at present: listings, positions and flags are those of its kernel.
+//!
 //! # Invariants
 //!
 //! - Nothing that a guest passes panics, or allocates memory in proportion to a number it passes.
