@@ -2,12 +2,12 @@
 //! embedder decides what that is. A new builder gives nothing: no arguments, no environment, no
 //! directory, null streams. Only clocks and random bytes are the system's unless replaced.
 
-use crate::abi::Rights;
 use crate::args_environ::Strings;
 use crate::clock::{Clocks, HostClock};
 use crate::descriptor::{Descriptor, DirPerms, FilePerms, Kind, STREAM_RIGHTS, preopen_rights};
 use crate::dir::OpenDir;
 use crate::file::{OpenFile, Standard};
+use crate::flags::Rights;
 use crate::random::{RandomSource, SystemRandom};
 use crate::stdio::{Input, InputKind, Output, OutputKind};
 use crate::table::DescriptorTable;
@@ -285,7 +285,7 @@ fn input_descriptor(input: Input) -> Descriptor {
     let rights = STREAM_RIGHTS
         .with(Rights::FD_READ)
         .with_if(file.is_regular(), seeks);
-    Descriptor::leaf(Kind::File(file.as_standard_stream()), rights)
+    Descriptor::leaf(Kind::File(file.into_standard_stream()), rights)
 }
 
 /// A guest may append to its output, not go back in it: it may be the host's own log.
@@ -302,5 +302,5 @@ fn output_descriptor(output: Output, standard: Standard) -> Descriptor {
         .with(Rights::FD_WRITE)
         .with(Rights::FD_SYNC)
         .with(Rights::FD_DATASYNC);
-    Descriptor::leaf(Kind::File(file.as_standard_stream()), rights)
+    Descriptor::leaf(Kind::File(file.into_standard_stream()), rights)
 }

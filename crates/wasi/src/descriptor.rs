@@ -6,10 +6,10 @@
 //! directory, in one place ([`Descriptor::require`]). What a guest asks for in `path_open` narrows
 //! only reading and writing, as other hosts do: programs are careless with the rest.
 
-use crate::abi::{FdFlags, Rights};
 use crate::dir::OpenDir;
 use crate::errno::Errno;
 use crate::file::OpenFile;
+use crate::flags::{FdFlags, Rights};
 use crate::stdio::{Sink, Source};
 
 /// An open descriptor.

@@ -4,10 +4,11 @@
 //! listing is read piece by piece, never held; and a guest that removes what it has listed, while it
 //! lists, meets every entry once, as a native program does.
 
-use crate::abi::{DirEntry, Fd, FileStat, FileType, Rights};
+use crate::abi::{DirEntry, Fd, FileStat, FileType};
 use crate::context::WasiCtx;
 use crate::errno::{Errno, Outcome};
 use crate::file::file_stat;
+use crate::flags::Rights;
 use crate::memory::{GuestMemory, GuestPtr, GuestRange};
 use crate::wait::Waiting;
 use cap_std::fs::Dir;

@@ -1,11 +1,12 @@
 //! Functions on descriptors that concern every kind of them: status, rights, renumbering, closing,
 //! preopened directories, metadata, syncing. Data goes through `file.rs`, listings through `dir.rs`.
 
-use crate::abi::{Fd, FdFlags, FdStat, FileStat, FileType, Rights, Snapshot};
+use crate::abi::{Fd, FdStat, FileStat, FileType, Snapshot};
 use crate::context::WasiCtx;
 use crate::descriptor::Kind;
 use crate::errno::{Errno, Outcome};
 use crate::file::timestamps;
+use crate::flags::{FdFlags, Rights};
 use crate::memory::{GuestMemory, GuestPtr, GuestRange};
 use crate::path::NewTimes;
 use rustix::fs::AtFlags;

@@ -6,10 +6,11 @@
 //! imitated by polling first, because the kernel's flag on an inherited descriptor is shared with
 //! other processes.
 
-use crate::abi::{Fd, FdFlags, FileStat, FileType, FstFlags, Rights, Snapshot, Whence};
+use crate::abi::{Fd, FileStat, FileType, Snapshot, Whence};
 use crate::context::WasiCtx;
 use crate::descriptor::Kind;
 use crate::errno::{Errno, Failure, Outcome};
+use crate::flags::{FdFlags, FstFlags, Rights};
 use crate::memory::{GuestIovecs, GuestMemory, GuestPtr, WriteBuffers};
 use crate::wait::Waiting;
 use rustix::event::PollFlags;
@@ -89,7 +90,7 @@ impl OpenFile {
 
     /// Says what guests should take a standard stream for. C libraries take a character device that
     /// cannot be sought for a terminal, so only a terminal may look like one.
-    pub(crate) fn as_standard_stream(mut self) -> OpenFile {
+    pub(crate) fn into_standard_stream(mut self) -> OpenFile {
         if self.filetype == FileType::CharacterDevice && !self.as_fd().is_terminal() {
             self.filetype = FileType::Unknown;
         }
@@ -244,7 +245,7 @@ pub(crate) fn file_stat(stat: &rustix::fs::Stat) -> FileStat {
         dev: stat.st_dev,
         ino: stat.st_ino,
         filetype: rustix::fs::FileType::from_raw_mode(stat.st_mode).into(),
-        nlink: stat.st_nlink as u64,
+        nlink: stat.st_nlink,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         atim: timestamp_ns(stat.st_atime, stat.st_atime_nsec as i64),
         mtim: timestamp_ns(stat.st_mtime, stat.st_mtime_nsec as i64),

@@ -4,7 +4,7 @@
 //! Here a call's raw integers become typed claims ([`GuestPtr`], flags), and its [`Outcome`] becomes
 //! the errno that wasm gets or the error that ends the guest. Nothing else is decided here.
 
-use crate::abi::{FdFlags, FstFlags, LookupFlags, OpenFlags, Rights, Snapshot};
+use crate::abi::Snapshot;
 use crate::args_environ::{args_get, args_sizes_get, environ_get, environ_sizes_get};
 use crate::clock::{clock_res_get, clock_time_get};
 use crate::context::WasiCtx;
@@ -19,6 +19,7 @@ use crate::file::{
     fd_advise, fd_allocate, fd_filestat_set_size, fd_pread, fd_pwrite, fd_read, fd_seek, fd_tell,
     fd_write,
 };
+use crate::flags::{FdFlags, FstFlags, LookupFlags, OpenFlags, Rights};
 use crate::memory::{GuestIovecs, GuestMemory, GuestPtr, GuestRange};
 use crate::path::{
     NewTimes, OpenHow, path_create_directory, path_filestat_get, path_filestat_set_times,

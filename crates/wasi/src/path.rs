@@ -2,12 +2,13 @@
 //! whatever would lead out of it: `..`, absolute paths, symbolic links, and races with any of them.
 //! Nothing here looks at a path's components to decide what is safe.
 
-use crate::abi::{Fd, FdFlags, FileStat, FstFlags, LookupFlags, OpenFlags, Rights, Snapshot};
+use crate::abi::{Fd, FileStat, Snapshot};
 use crate::context::WasiCtx;
 use crate::descriptor::{Descriptor, FILE_RIGHTS, Kind};
 use crate::dir::OpenDir;
 use crate::errno::{Errno, Outcome};
 use crate::file::{OpenFile, check_time_flags, timestamp_ns};
+use crate::flags::{FdFlags, FstFlags, LookupFlags, OpenFlags, Rights};
 use crate::memory::{GuestMemory, GuestPtr, GuestRange};
 use cap_fs_ext::{DirExt, OpenOptionsFollowExt, OpenOptionsSyncExt, SystemTimeSpec};
 use cap_std::fs::{Dir, FileTypeExt, MetadataExt, OpenOptions, OpenOptionsExt};

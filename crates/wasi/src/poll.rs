@@ -5,11 +5,12 @@
 //! system's `poll` waits for, and clocks, of which the earliest is the wait's deadline. Errors of one
 //! subscription are events, they do not fail the call.
 
-use crate::abi::{Awaited, ClockId, Event, EventRwFlags, Fd, Rights, Snapshot, Subscription};
+use crate::abi::{Awaited, ClockId, Event, Fd, Snapshot, Subscription};
 use crate::clock::Clocks;
 use crate::context::WasiCtx;
 use crate::descriptor::Kind;
 use crate::errno::{Errno, Outcome};
+use crate::flags::{EventRwFlags, Rights};
 use crate::memory::{GuestMemory, GuestPtr};
 use crate::table::DescriptorTable;
 use rustix::event::{PollFd, PollFlags};

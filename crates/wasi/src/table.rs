@@ -86,8 +86,8 @@ impl DescriptorTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::Rights;
     use crate::descriptor::Kind;
+    use crate::flags::Rights;
     use crate::stdio::Source;
 
     /// A descriptor that is told from others by its rights.

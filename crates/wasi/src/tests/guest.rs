@@ -5,10 +5,11 @@
 //! 0 results   1024 first path   8192 second path   65536 data   1 MiB end
 //! ```
 
-use crate::abi::{Fd, FdFlags, LookupFlags, OpenFlags, Rights, Snapshot};
+use crate::abi::{Fd, Snapshot};
 use crate::context::{WasiCtx, WasiCtxBuilder};
 use crate::descriptor::{DirPerms, FilePerms};
 use crate::errno::{Errno, Failure, Outcome};
+use crate::flags::{FdFlags, LookupFlags, OpenFlags, Rights};
 use crate::memory::{GuestIovecs, GuestMemory, GuestPtr, GuestRange, GuestValue};
 use crate::path::{OpenHow, path_open};
 use crate::{dir, file, path};

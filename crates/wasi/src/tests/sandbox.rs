@@ -1,12 +1,12 @@
 //! Tests that no path leads a guest out of its preopened directory, in which way ever it tries, and
 //! that what a preopened directory forbids stays forbidden.
 
-use crate::abi::{FdFlags, FstFlags, OpenFlags, Rights};
+use super::guest::{CREATE, FOLLOW, Guest, NO_FOLLOW, READ, READ_WRITE, ROOT};
 use crate::descriptor::{DirPerms, FilePerms};
 use crate::errno::Errno;
 use crate::fd::fd_filestat_set_times;
 use crate::file::{fd_allocate, fd_filestat_set_size};
-use crate::guest::{CREATE, FOLLOW, Guest, NO_FOLLOW, READ, READ_WRITE, ROOT};
+use crate::flags::{FdFlags, FstFlags, OpenFlags, Rights};
 use crate::memory::{GuestPtr, GuestRange};
 use crate::path::*;
 

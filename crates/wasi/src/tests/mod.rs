@@ -1,15 +1,16 @@
 //! Tests of what programs rely on: offsets, flags, listings, times, renaming, waiting. One test is one
 //! promise; those about paths that lead outside are in `sandbox.rs`.
 
-use crate::abi::{FdFlags, FstFlags, OpenFlags, Rights, Snapshot};
+use crate::abi::Snapshot;
 use crate::descriptor::{DirPerms, FilePerms};
 use crate::errno::{Errno, Failure};
 use crate::fd::*;
 use crate::file::*;
-use crate::guest::*;
+use crate::flags::{FdFlags, FstFlags, OpenFlags, Rights};
 use crate::memory::{GuestIovecs, GuestMemory, GuestPtr, GuestRange};
 use crate::path::*;
 use crate::stdio::{CapturedOutput, Input, Output};
+use guest::*;
 use std::time::{Duration, Instant};
 
 /// A guest whose streams are these, with its directory.
@@ -28,8 +29,10 @@ fn fdstat(guest: &mut Guest, fd: u32) -> (u8, u16, u64) {
 }
 
 mod files;
+mod guest;
 mod interruption;
 mod listings;
 mod paths;
 mod polling;
+mod sandbox;
 mod streams;
