@@ -103,12 +103,12 @@ fn calls_reach_their_targets_in_both_directions() {
     let funcs: Vec<_> = view.funcs().collect();
     assert_eq!(
         funcs.iter().map(|f| f.start).collect::<Vec<_>>(),
-        [0, 16, 32]
+        [0, 32, 64]
     );
-    assert_eq!(callee(0), 16);
-    assert_eq!(callee(17), 0);
-    assert_eq!(callee(22), 32);
-    assert_eq!(text[6..16], [0xcc; 10], "gaps stop what runs astray");
+    assert_eq!(callee(0), 32);
+    assert_eq!(callee(33), 0);
+    assert_eq!(callee(38), 64);
+    assert_eq!(text[6..32], [0xcc; 26], "gaps stop what runs astray");
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn equal_stubs_are_one_and_different_ones_are_not() {
     let layout = ImageLayout::parse(&image).unwrap();
     let view = layout.view(&image).unwrap();
     let stubs = kinds.map(|ty| view.stubs(ty).unwrap());
-    assert_eq!(stubs[0], StubOffsets { entry: 0, exit: 16 });
-    assert_eq!(stubs[1], StubOffsets { entry: 0, exit: 32 });
+    assert_eq!(stubs[0], StubOffsets { entry: 0, exit: 32 });
+    assert_eq!(stubs[1], StubOffsets { entry: 0, exit: 64 });
     assert_eq!(view.funcs().count(), 3);
     assert_eq!(view.module().unwrap(), module(0));
 }
@@ -211,14 +211,14 @@ fn safepoints_handlers_and_names_are_found_by_text_offset() {
     let layout = ImageLayout::parse(&image).unwrap();
     layout.verify(&image).unwrap();
     let view = layout.view(&image).unwrap();
-    let map = view.stack_map_at(16 + 7).unwrap();
+    let map = view.stack_map_at(32 + 7).unwrap();
     assert_eq!(map.frame_size(), 48);
     assert_eq!(map.collect::<Vec<_>>(), [8, 16]);
     let landing = Landing {
-        offset: 16 + 20,
+        offset: 32 + 20,
         frame_offset: 64,
     };
-    assert_eq!(view.handler_at(16 + 7), Some(landing));
+    assert_eq!(view.handler_at(32 + 7), Some(landing));
     assert_eq!(view.handler_at(7), None);
 
     assert_eq!(view.func_name(FuncIndex::new(0)), Some("imported"));

@@ -8,6 +8,10 @@ use std::ops::Range;
 /// What fills the gaps between functions: `int3`, so that whatever runs astray stops there.
 const PADDING: u8 = 0xcc;
 
+/// Where code begins: at multiples of this, in bytes, even if it would run anywhere. Processors fetch
+/// and cache decoded instructions in windows of 32 bytes.
+const ALIGNMENT: u32 = 32;
+
 /// `ud2`, which Cranelift emits for an explicit trap.
 const UD2: [u8; 2] = [0x0f, 0x0b];
 
@@ -99,7 +103,7 @@ fn place(functions: &[CompiledFunction]) -> Result<Vec<Place>> {
         if !matches!(function.kind, CodeKind::Wasm(_)) {
             stubs.insert(&function.code, number);
         }
-        let start = end.next_multiple_of(u64::from(function.alignment));
+        let start = end.next_multiple_of(u64::from(function.alignment.max(ALIGNMENT)));
         end = start + function.code.len() as u64;
         if end >= 1 << 31 {
             return Err(CompileError::new("the module's machine code exceeds 2 GiB"));

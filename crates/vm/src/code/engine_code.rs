@@ -8,7 +8,7 @@ use sarsen_abi::image::{Host, ImageError, ImageLayout, ImageView};
 use sarsen_abi::{DefinedFuncIndex, Features, Module, Settings, TypeIndex};
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::ptr;
@@ -121,6 +121,9 @@ impl EngineCode {
                 Err(LoadError::System(e)) if e.kind() == std::io::ErrorKind::PermissionDenied => {}
                 result => return result,
             }
+        }
+        if file.metadata()?.is_file() {
+            file.rewind()?;
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;

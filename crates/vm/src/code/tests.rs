@@ -7,7 +7,7 @@ use sarsen_abi::image::{
 use sarsen_abi::types::{CompositeType, FuncType, SubType};
 use sarsen_abi::{DefinedFuncIndex, Features, Module, Settings, TrapCode, TypeIndex};
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 /// An image of one function that returns `number`, and its stubs, each `ret` alone. `padding` is the
@@ -104,7 +104,6 @@ fn temporary_file(name: &str, contents: &[u8], mode: u32) -> File {
     file.write_all(contents).unwrap();
     file.set_permissions(PermissionsExt::from_mode(mode))
         .unwrap();
-    file.seek(SeekFrom::Start(0)).unwrap();
     file
 }
 
@@ -223,6 +222,13 @@ fn what_does_not_fit_or_is_damaged_is_refused_by_name() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn code_can_be_shared_between_threads() {
+    fn assert_shared<T: Send + Sync>() {}
+    assert_shared::<EngineCode>();
+    assert_shared::<StoreCode>();
 }
 
 #[test]
