@@ -120,12 +120,7 @@ impl ImageEncoder {
             (Section::Handlers, self.handlers.finish()),
             (Section::Names, names),
         ];
-        let custom: Vec<(String, &[u8])> = contents
-            .custom
-            .iter()
-            .map(|(name, bytes)| (format!("{CUSTOM_PREFIX}{name}"), *bytes))
-            .collect();
-
+        let custom = custom_sections(contents.custom);
         let tables = tables.iter().map(|(section, bytes)| NewSection {
             name: section.name(),
             kind: SectionKind::Table,
@@ -157,6 +152,24 @@ impl ImageEncoder {
         );
         write_elf(contents.target.arch(), &sections, &symbols, &strings)
     }
+}
+
+/// How many custom sections are kept: several times what DWARF has. An ELF file has room for 65,000, a
+/// WebAssembly module for any number.
+const MAX_CUSTOM_SECTIONS: usize = 64;
+
+/// The names under which custom sections are kept. Of several with one name it is the first, and none
+/// whose name ELF cannot write.
+fn custom_sections<'a>(sections: &[(&str, &'a [u8])]) -> Vec<(String, &'a [u8])> {
+    let mut kept: Vec<(String, &[u8])> = Vec::new();
+    for &(name, bytes) in sections {
+        let name = format!("{CUSTOM_PREFIX}{name}");
+        let is_new = kept.iter().all(|section| section.0 != name);
+        if is_new && !name.contains('\0') && kept.len() < MAX_CUSTOM_SECTIONS {
+            kept.push((name, bytes));
+        }
+    }
+    kept
 }
 
 fn header(contents: &ImageContents<'_>, sections: &[NewSection<'_>], strings: &[u8]) -> Header {
@@ -204,4 +217,39 @@ fn names_and_symbols(
         .collect();
     let (strings, rows) = encoder.finish();
     (symbols, strings, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageLayout;
+
+    #[test]
+    fn a_module_with_countless_custom_sections_still_has_an_image() {
+        let names: Vec<String> = (0..70_000).map(|i| format!(".debug_{i}")).collect();
+        let mut custom: Vec<(&str, &[u8])> =
+            names.iter().map(|n| (n.as_str(), &b"x"[..])).collect();
+        custom[1] = (".debug_a\0b", b"x");
+        custom[2] = (".debug_0", b"second");
+        let image = ImageEncoder::new(0).finish(&ImageContents {
+            module: &Module::default(),
+            target: &TargetDescription {
+                triple: String::new(),
+                cpu_features: Vec::new(),
+            },
+            settings: &Settings::default(),
+            text: &[],
+            data: &[],
+            names: &[],
+            custom: &custom,
+        });
+        let layout = ImageLayout::parse(&image).unwrap();
+        layout.verify(&image).unwrap();
+        let view = layout.view(&image).unwrap();
+        assert_eq!(view.module(), Ok(Module::default()));
+        assert_eq!(view.custom(".debug_0"), Some(&b"x"[..]));
+        assert_eq!(view.custom(".debug_3"), Some(&b"x"[..]));
+        assert_eq!(view.custom(".debug_a"), None);
+        assert_eq!(view.custom(".debug_69999"), None);
+    }
 }
