@@ -9,6 +9,7 @@ use crate::store::StoreOpaque;
 use crate::types::text::ValTypeText;
 use crate::types::{HeapType, ValType};
 use core::fmt;
+use core::mem::MaybeUninit;
 use sarsen_abi::TypeId;
 use sarsen_abi::types as abi;
 
@@ -256,14 +257,32 @@ impl Val {
         raw: ValRaw,
         ty: abi::ValType<TypeId>,
     ) -> Val {
-        match ty {
-            abi::ValType::I32 => Val::I32(raw.get_i32()),
-            abi::ValType::I64 => Val::I64(raw.get_i64()),
-            abi::ValType::F32 => Val::F32(raw.get_f32()),
-            abi::ValType::F64 => Val::F64(raw.get_f64()),
-            abi::ValType::V128 => Val::V128(V128(raw.get_v128())),
-            // SAFETY: the caller's promise.
-            abi::ValType::Ref(r) => unsafe { Ref::from_abi(store, raw, r) }.into(),
+        // SAFETY: the caller's promise.
+        unsafe { Val::read_raw(store, &raw, ty) }
+    }
+
+    /// The value that compiled code has written. Only as much is read as was written: to read more
+    /// would have to wait until that is in the cache.
+    ///
+    /// # Safety
+    ///
+    /// There must be a value of type `ty`, of `store`.
+    #[inline(always)]
+    pub(crate) unsafe fn read_raw(
+        store: &StoreOpaque,
+        at: *const ValRaw,
+        ty: abi::ValType<TypeId>,
+    ) -> Val {
+        // SAFETY: the caller's promise; numbers are in the low bytes.
+        unsafe {
+            match ty {
+                abi::ValType::I32 => Val::I32(at.cast::<i32>().read()),
+                abi::ValType::I64 => Val::I64(at.cast::<i64>().read()),
+                abi::ValType::F32 => Val::F32(at.cast::<u32>().read()),
+                abi::ValType::F64 => Val::F64(at.cast::<u64>().read()),
+                abi::ValType::V128 => Val::V128(V128((*at).get_v128())),
+                abi::ValType::Ref(r) => Ref::from_abi(store, *at, r).into(),
+            }
         }
     }
 
@@ -308,8 +327,31 @@ impl Val {
         }
     }
 
+    /// Writes the value to where compiled code, which wants a `ty`, reads it; `what` names the value
+    /// in the error.
+    ///
+    /// Each kind of number is written there itself: a raw value that was made elsewhere in parts, and
+    /// copied as a whole, would have to wait for the parts.
+    #[inline(always)]
+    pub(crate) fn write_raw(
+        &self,
+        store: &mut StoreOpaque,
+        ty: abi::ValType<TypeId>,
+        into: &mut MaybeUninit<ValRaw>,
+        what: impl FnOnce() -> String,
+    ) -> Result<()> {
+        match (self, ty) {
+            (Val::I32(v), abi::ValType::I32) => into.write(ValRaw::i32(*v)),
+            (Val::I64(v), abi::ValType::I64) => into.write(ValRaw::i64(*v)),
+            (Val::F32(v), abi::ValType::F32) => into.write(ValRaw::f32(*v)),
+            (Val::F64(v), abi::ValType::F64) => into.write(ValRaw::f64(*v)),
+            _ => into.write(self.checked_raw(store, ty, what)?),
+        };
+        Ok(())
+    }
+
     /// The value for compiled code, which wants a `ty`; `what` names the value in the error.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn checked_raw(
         &self,
         store: &mut StoreOpaque,

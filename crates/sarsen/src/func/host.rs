@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::store::{StoreInner, StoreOpaque, host_error};
 use crate::types::FuncType;
 use crate::val::Val;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::slice;
 use sarsen_abi::TypeId;
@@ -253,7 +254,7 @@ unsafe fn read_arguments(
 ) -> SmallVec<[Val; 8]> {
     let param = |(index, ty): (usize, &abi::ValType<TypeId>)| {
         // SAFETY: the caller's promise.
-        unsafe { Val::from_abi(store, values.add(index).read(), *ty) }
+        unsafe { Val::read_raw(store, values.add(index), *ty) }
     };
     let params = ty.params.iter().enumerate().map(param);
     // Zero is a value of every type; a reference that must not be null is checked afterwards.
@@ -274,9 +275,10 @@ unsafe fn write_results(
     values: *mut ValRaw,
 ) -> Result<()> {
     for (index, (result, &ty)) in results.iter().zip(&ty.results).enumerate() {
-        let raw = result.checked_raw(store, ty, || format!("result {index} of a host function"))?;
         // SAFETY: the caller's promise.
-        unsafe { values.add(index).write(raw) };
+        let into = unsafe { &mut *values.add(index).cast::<MaybeUninit<ValRaw>>() };
+        let what = || format!("result {index} of a host function");
+        result.write_raw(store, ty, into, what)?;
     }
     Ok(())
 }

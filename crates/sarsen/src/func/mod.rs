@@ -24,6 +24,7 @@ use crate::types::FuncType;
 use crate::val::Val;
 use core::ffi::c_void;
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use sarsen_abi::TypeId;
 use sarsen_abi::types as abi;
@@ -31,7 +32,6 @@ use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
 use sarsen_vm::exec;
 use sarsen_vm::instance as vm;
 use sarsen_vm::instance::StoreId;
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A function in a store.
@@ -273,17 +273,27 @@ impl Func {
         let ty = unsafe { self.abi_type(store) };
         count("arguments", ty.params.len(), params.len())?;
         count("results", ty.results.len(), results.len())?;
-        let mut values: SmallVec<[ValRaw; 8]> = SmallVec::new();
-        values.resize(params.len().max(results.len()), ValRaw::default());
+        let mut few = [const { MaybeUninit::<ValRaw>::uninit() }; 8];
+        let mut many = Vec::new();
+        let needed = params.len().max(results.len());
+        let values: &mut [MaybeUninit<ValRaw>] = if needed <= few.len() {
+            &mut few
+        } else {
+            many.resize(needed, MaybeUninit::uninit());
+            &mut many
+        };
         for (index, (param, &ty)) in params.iter().zip(&ty.params).enumerate() {
-            values[index] = param.checked_raw(store, ty, || format!("argument {index}"))?;
+            param.write_raw(store, ty, &mut values[index], || {
+                format!("argument {index}")
+            })?;
         }
+        let values = values.as_mut_ptr().cast::<ValRaw>();
         // SAFETY: a function of this store, ready, with arguments of its types and room for its
         // results.
-        unsafe { self.enter(store, values.as_mut_ptr())? };
+        unsafe { self.enter(store, values)? };
         for (index, (result, &ty)) in results.iter_mut().zip(&ty.results).enumerate() {
-            // SAFETY: the function has returned a value of this type.
-            *result = unsafe { Val::from_abi(store, values[index], ty) };
+            // SAFETY: the function has returned a value of this type here.
+            *result = unsafe { Val::read_raw(store, values.add(index), ty) };
         }
         Ok(())
     }
