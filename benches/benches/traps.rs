@@ -6,7 +6,8 @@
 use divan::Bencher;
 use sarsen::{Engine, Instance, Module, Store, TypedFunc};
 
-/// Recurses to depth 10, then stops in one of several ways.
+/// Recurses to depth 10, then stops in one of several ways. (A fill of a length that the compiler
+/// knows would be inline, and fault.)
 const MODULE: &str = r#"(module
   (memory 1)
   (table 1 funcref)
@@ -21,7 +22,7 @@ const MODULE: &str = r#"(module
     (if (i32.eq (local.get $how) (i32.const 2))
       (then (drop (i32.div_u (local.get $how) (i32.const 0)))))
     (if (i32.eq (local.get $how) (i32.const 3))
-      (then (memory.fill (i32.const 70000) (i32.const 0) (i32.const 1)))))
+      (then (memory.fill (i32.const 70000) (i32.const 0) (local.get $how)))))
   (func (export "trap") (param $how i32)
     (call $deep (i32.const 9) (local.get $how))))"#;
 
