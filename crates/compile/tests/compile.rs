@@ -113,6 +113,21 @@ fn intermediate_code_is_shown_of_defined_functions_only() {
     assert!(text.contains("iconst.i32 42"), "{text}");
 }
 
+#[test]
+fn a_number_that_begins_as_zero_is_not_taken_for_a_null_reference() {
+    // Builds with debug assertions check what the collector will be told.
+    let wasm = wasm(
+        "(module (func $f (param externref) (local $count i32) (local $last externref)
+            (call $f (local.get $last))
+            (loop $again
+                (call $f (local.get $last))
+                (local.set $last (local.get 0))
+                (local.set $count (i32.add (local.get $count) (i32.const 1)))
+                (br_if $again (i32.lt_u (local.get $count) (i32.const 9))))))",
+    );
+    assert!(compiler(Features::default()).compile(&wasm).is_ok());
+}
+
 /// Compiles a module with one function of no parameters, whose body this is, on a thread with little
 /// stack.
 fn compile_body(locals: &[u8], code: &[u8]) {

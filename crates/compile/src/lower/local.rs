@@ -67,15 +67,16 @@ impl Lowering<'_, '_> {
         slot: Option<StackSlot>,
         is_written: impl Fn(usize) -> bool,
     ) -> Result<()> {
-        let mut zeros: Vec<(Type, Value)> = Vec::new();
+        // A null is in stack maps, so a number of the same type must not be the same value.
+        let mut zeros: Vec<(Repr, Value)> = Vec::new();
         for run in body.body.get_locals_reader().map_err(malformed)? {
             let (count, ty) = run.map_err(malformed)?;
             let repr = Repr::of_parsed(self.cx.module, ty);
-            let zero = match zeros.iter().find(|(ty, _)| *ty == repr.ty) {
+            let zero = match zeros.iter().find(|(known, _)| *known == repr) {
                 Some(&(_, zero)) => zero,
                 None => {
                     let zero = self.zero(repr.ty);
-                    zeros.push((repr.ty, zero));
+                    zeros.push((repr, zero));
                     zero
                 }
             };
