@@ -3,7 +3,7 @@
 //! The callee's instructions are lowered into the caller as if they stood there, with locals and a
 //! label of their own; what makes them recognizable afterwards is the inline context of their source
 //! points. A `return` is a branch to the end of the inlined body. A call's stack frame is all that is
-//! missing: a recursion is never inlined into itself, so it still exhausts the stack.
+//! missing; a recursion is inlined into itself once at most, so it still exhausts the stack.
 //!
 //! What is inlined is decided by size alone, within a budget for each caller: nothing is known yet of
 //! how often a call runs.
@@ -23,6 +23,8 @@ const MAX_SIZE: u32 = 40;
 const MAX_LEAF_SIZE: u32 = 100;
 /// How many inlined functions may enclose one another.
 const MAX_DEPTH: usize = 4;
+/// How often a function may be inlined into itself: once makes a recursion of half as many calls.
+const MAX_RECURSION: usize = 1;
 /// A function grows by at most this many bytes of instructions, and half of its own size ...
 const MIN_BUDGET: u32 = 200;
 /// ... but by no more than this.
@@ -128,7 +130,7 @@ impl Lowering<'_, '_> {
         let index = self.cx.module.func_index(func);
         self.cx.settings.inlining
             && self.inline.active.len() <= MAX_DEPTH
-            && !self.inline.active.contains(&index)
+            && self.inline.active.iter().filter(|&&f| f == index).count() <= MAX_RECURSION
             && self
                 .cx
                 .candidate(func)
