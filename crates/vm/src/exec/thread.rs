@@ -31,7 +31,7 @@ thread_local! {
 #[inline(always)]
 pub(super) fn this() -> *const Thread {
     // The closure is kept small, or the compiler calls it out of line.
-    THREAD.with(|thread| ptr::from_ref(thread))
+    THREAD.with(ptr::from_ref)
 }
 
 /// The store that runs on this thread, or null.

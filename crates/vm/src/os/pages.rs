@@ -127,11 +127,6 @@ impl Reservation {
         self.base.as_ptr()
     }
 
-    /// The length, in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// The first address.
     pub(crate) fn start(&self) -> usize {
         self.base.as_ptr().expose_provenance()
@@ -352,11 +347,9 @@ mod tests {
             assert!(pages.start().is_multiple_of(alignment));
             // SAFETY: nobody else uses this reservation.
             unsafe {
-                pages
-                    .protect(0, pages.len(), Protection::ReadWrite)
-                    .unwrap();
+                pages.protect(0, pages.len, Protection::ReadWrite).unwrap();
                 pages.ptr_at(0).write(1);
-                pages.ptr_at(pages.len() - 1).write(1);
+                pages.ptr_at(pages.len - 1).write(1);
             }
         }
     }

@@ -15,7 +15,9 @@
 //! fault: 1.85 µs, against 2.47 µs through `sigreturn`). What a `sigreturn` would have restored is
 //! taken care of as follows.
 //!
-//! - The *signal mask* never changed: handlers are installed with `SA_NODEFER` and an empty mask.
+//! - The *signal mask* never changed: handlers are installed with `SA_NODEFER` and an empty mask. (So a
+//!   process that floods a thread with `kill(SIGSEGV)` nests handlers until the stack for them is
+//!   full, which ends it. Whoever may do that may end it anyway.)
 //! - The *alternate stack* is free again as soon as the stack pointer has left it; the kernel looks
 //!   at the stack pointer, and keeps no flag (`SS_AUTODISARM` is not used; a thread's own alternate
 //!   stack that does use it is replaced by ours).
