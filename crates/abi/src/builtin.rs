@@ -111,12 +111,10 @@ macro_rules! builtins {
 builtins! {
     /// Grows a memory by `delta` pages; returns the old size in pages, or -1.
     MemoryGrow memory_grow(memory: I32, delta: I64) -> I64 [collects: false, traps: true];
-    /// Copies between memories.
-    MemoryCopy memory_copy(dst_memory: I32, dst: I64, src_memory: I32, src: I64, len: I64)
-        [collects: false, traps: true];
-    /// Fills a range of a memory with a byte.
-    MemoryFill memory_fill(memory: I32, dst: I64, value: I32, len: I64)
-        [collects: false, traps: true];
+    /// Copies bytes from address to address. The caller has checked both ranges; they may overlap.
+    MoveBytes move_bytes(to: I64, from: I64, len: I64) [collects: false, traps: false];
+    /// Sets bytes at an address to the lowest byte of `value`. The caller has checked the range.
+    FillBytes fill_bytes(to: I64, value: I32, len: I64) [collects: false, traps: false];
     /// Copies from a data segment into a memory.
     MemoryInit memory_init(memory: I32, data: I32, dst: I64, src: I32, len: I32)
         [collects: false, traps: true];

@@ -1,7 +1,8 @@
 //! Growing, filling, copying and initializing memories.
 //!
-//! These call the runtime, except copies and fills of a small constant length, which programs are full
-//! of. Those are done here, in chunks that may overlap:
+//! These call the runtime. Copies and fills call it with addresses, whose bounds are checked here;
+//! those of a small constant length, which programs are full of, do not call it at all, but go in chunks
+//! that may overlap:
 //!
 //! ```text
 //!   23 bytes:  |---- 16 ----|            at 0
@@ -63,10 +64,9 @@ impl Lowering<'_, '_> {
             self.fill_inline(MemoryIndex::new(memory), to, byte, length);
             return;
         }
-        let memory = self.index_argument(memory);
-        let to = self.extend_index(to);
         let length = self.extend_index(length);
-        self.call_builtin(Builtin::MemoryFill, &[memory, to, byte, length]);
+        let to = self.range(MemoryIndex::new(memory), to, length);
+        self.call_builtin(Builtin::FillBytes, &[to, byte, length]);
     }
 
     fn fill_inline(&mut self, memory: MemoryIndex, to: Value, byte: Value, length: u64) {
@@ -105,13 +105,10 @@ impl Lowering<'_, '_> {
             self.copy_inline(from, to, length);
             return;
         }
-        let to_memory = self.index_argument(to_memory);
-        let from_memory = self.index_argument(from_memory);
-        let [to, from, length] = [to, from, length].map(|v| self.extend_index(v));
-        self.call_builtin(
-            Builtin::MemoryCopy,
-            &[to_memory, to, from_memory, from, length],
-        );
+        let length = self.extend_index(length);
+        let from = self.range(MemoryIndex::new(from_memory), from, length);
+        let to = self.range(MemoryIndex::new(to_memory), to, length);
+        self.call_builtin(Builtin::MoveBytes, &[to, from, length]);
     }
 
     fn copy_inline(&mut self, from: Place, to: Place, length: u64) {

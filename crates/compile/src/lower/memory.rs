@@ -166,6 +166,34 @@ impl Lowering<'_, '_> {
         Place { address, ..place }
     }
 
+    /// The address of `length` bytes (in 64 bits) at `index`. Traps if any is out of bounds; under
+    /// misspeculation the address is null then.
+    pub(super) fn range(&mut self, memory: MemoryIndex, index: Value, length: Value) -> Value {
+        self.mark();
+        let access = self.memory_access(memory);
+        let base = self.memory_base(&access);
+        let memory_length = self.memory_length(&access);
+        let index = self.extend_index(index);
+        let is_out = match access.ty.index {
+            IndexType::I32 => {
+                let end = self.builder.ins().iadd(index, length);
+                self.is_above(end, memory_length)
+            }
+            IndexType::I64 => {
+                let (end, overflows) = self.builder.ins().uadd_overflow(index, length);
+                let is_above = self.is_above(end, memory_length);
+                self.builder.ins().bor(overflows, is_above)
+            }
+        };
+        let code = trap_code(TrapCode::MemoryOutOfBounds);
+        self.builder.ins().trapnz(is_out, code);
+        let address = self.builder.ins().iadd(base, index);
+        let null = self.iconst(POINTER, 0);
+        self.builder
+            .ins()
+            .select_spectre_guard(is_out, null, address)
+    }
+
     /// Leaves the offset to the access if it is no larger than `foldable`, else adds it.
     fn with_offset(
         &mut self,

@@ -2,7 +2,8 @@
 //!
 //! Specification: core, §4.6.9 "Table Instructions", §4.6.10 "Memory Instructions". What a guest
 //! passes is checked in [`crate::mem`]; indices of memories, tables and segments come from
-//! validated code. `table.init` and `memory.init` are in `segments`.
+//! validated code. `table.init` and `memory.init` are in `segments`; `memory.copy` and `memory.fill`
+//! are checked by compiled code, and need no instance.
 //!
 //! Called by `exec`'s builtins.
 
@@ -31,42 +32,6 @@ impl Instance {
     ) -> Result<Option<u64>, HostError> {
         // SAFETY: a memory of the store that compiled code has just called out of.
         unsafe { self.owner().grow_memory(self.memory(memory), delta) }
-    }
-
-    /// `memory.copy`
-    ///
-    /// # Errors
-    ///
-    /// [`TrapCode::MemoryOutOfBounds`] when a range does not fit; then nothing is written.
-    pub(crate) fn memory_copy(
-        &self,
-        dst_memory: MemoryIndex,
-        dst: u64,
-        src_memory: MemoryIndex,
-        src: u64,
-        len: u64,
-    ) -> Result<(), TrapCode> {
-        let (to, from) = (self.vm_memory(dst_memory), self.vm_memory(src_memory));
-        // SAFETY: memories of this store, which nobody else uses meanwhile.
-        unsafe { mem::copy_memory(to, dst, from, src, len) }
-            .map_err(|_| TrapCode::MemoryOutOfBounds)
-    }
-
-    /// `memory.fill` with the lowest byte of `value`.
-    ///
-    /// # Errors
-    ///
-    /// [`TrapCode::MemoryOutOfBounds`] when the range does not fit; then nothing is written.
-    pub(crate) fn memory_fill(
-        &self,
-        memory: MemoryIndex,
-        dst: u64,
-        value: u32,
-        len: u64,
-    ) -> Result<(), TrapCode> {
-        // SAFETY: a memory of this store, which nobody else uses meanwhile.
-        unsafe { mem::fill_memory(self.vm_memory(memory), dst, value as u8, len) }
-            .map_err(|_| TrapCode::MemoryOutOfBounds)
     }
 
     /// `table.grow`: the old size, or `None` when the table stays as it is. `init` is a reference as

@@ -1,7 +1,8 @@
 //! Bulk operations on memories and tables, by the cells through which compiled code sees them.
 //!
 //! Specification: core, §4.4.7 "Memory Instructions", §4.4.6 "Table Instructions". Bounds are checked
-//! before anything is written; an empty range must lie in bounds too.
+//! before anything is written; an empty range must lie in bounds too. `memory.copy` and
+//! `memory.fill` are not here: compiled code checks their bounds itself.
 //!
 //! Callers: the builtins (`exec`), instantiation (`instance`), the accessors of
 //! [`super::LinearMemory`] and [`super::Table`].
@@ -36,7 +37,7 @@ fn bytes(memory: VmMemory, at: u64, len: u64) -> Result<*mut u8, OutOfBounds> {
     Ok(memory.base.wrapping_add(at as usize))
 }
 
-/// `memory.copy`: the ranges may overlap.
+/// Copies between memories; the ranges may overlap.
 ///
 /// # Errors
 ///
@@ -56,27 +57,6 @@ pub unsafe fn copy_memory(
     let to = bytes(dst, dst_at, len)?;
     // SAFETY: both ranges lie within live memories; `copy` allows overlap.
     unsafe { ptr::copy(from, to, len as usize) };
-    Ok(())
-}
-
-/// `memory.fill`.
-///
-/// # Errors
-///
-/// When the range does not lie within the memory; then nothing is written.
-///
-/// # Safety
-///
-/// As for [`copy_memory`].
-pub unsafe fn fill_memory(
-    memory: VmMemory,
-    at: u64,
-    value: u8,
-    len: u64,
-) -> Result<(), OutOfBounds> {
-    let to = bytes(memory, at, len)?;
-    // SAFETY: the range lies within a live memory.
-    unsafe { ptr::write_bytes(to, value, len as usize) };
     Ok(())
 }
 
@@ -240,7 +220,6 @@ mod tests {
         let m = memory(&mut bytes);
         // SAFETY: `bytes` is alive and borrowed by nobody meanwhile.
         unsafe {
-            assert_eq!(fill_memory(m, 2, 7, 3), Err(OutOfBounds));
             assert_eq!(init_memory(m, 0, &[1, 2], 1, 2), Err(OutOfBounds));
             assert_eq!(init_memory(m, 3, &[1, 2], 0, 2), Err(OutOfBounds));
             assert_eq!(bytes, [0; 4]);

@@ -18,7 +18,7 @@ mod table;
 
 pub use blocks::{Block, BlockPool};
 pub use bulk::{
-    OutOfBounds, TableElements, copy_memory, copy_table, fill_memory, fill_table, init_memory,
+    OutOfBounds, TableElements, copy_memory, copy_table, fill_table, init_memory,
 };
 pub use memory::{LinearMemory, MemoryError};
 pub use slots::{ImageSource, ImageToken, SlotPool};
