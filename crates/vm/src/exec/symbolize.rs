@@ -13,6 +13,7 @@ use super::backtrace::Backtrace;
 use crate::code::EngineCode;
 use gimli::{EndianSlice, LittleEndian};
 use sarsen_abi::FuncIndex;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 /// A frame of the WebAssembly program.
@@ -175,22 +176,42 @@ impl<'a> Dwarf<'a> {
     }
 }
 
+/// The longest name that demangling may give, in bytes. Substitutions let a short symbol stand for a
+/// name of any length.
+const MAX_DEMANGLED_LEN: usize = 8 << 10;
+
 /// The name as the source program wrote it, if it was mangled as Rust or C++ do; else the name.
 pub fn demangle(name: &str) -> String {
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+    let mut demangled = Limited(String::new());
+    let result = if let Ok(rust) = rustc_demangle::try_demangle(name) {
         // The alternate form leaves out the hash.
-        return format!("{rust:#}");
+        write!(demangled, "{rust:#}").ok()
+    } else if name.starts_with("_Z") || name.starts_with("__Z") {
+        // Names that are no symbols parse as C++ types now and then (`f` is `float`), so they are
+        // left alone.
+        let options = cpp_demangle::DemangleOptions::default();
+        let symbol = cpp_demangle::Symbol::new(name).ok();
+        symbol.and_then(|s| s.structured_demangle(&mut demangled, &options).ok())
+    } else {
+        None
+    };
+    match result {
+        Some(()) => demangled.0,
+        None => name.to_owned(),
     }
-    // Names that are no symbols parse as C++ types now and then (`f` is `float`).
-    if name.starts_with("_Z") || name.starts_with("__Z") {
-        let demangled = cpp_demangle::Symbol::new(name)
-            .ok()
-            .and_then(|s| s.demangle().ok());
-        if let Some(demangled) = demangled {
-            return demangled;
+}
+
+/// Refuses to become longer than [`MAX_DEMANGLED_LEN`].
+struct Limited(String);
+
+impl fmt::Write for Limited {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > MAX_DEMANGLED_LEN {
+            return Err(fmt::Error);
         }
+        self.0.push_str(text);
+        Ok(())
     }
-    name.to_owned()
 }
 
 #[cfg(test)]
@@ -211,5 +232,19 @@ mod tests {
         for name in ["f", "main", "_start", "func[3]", ""] {
             assert_eq!(demangle(name), name);
         }
+    }
+
+    #[test]
+    fn a_short_symbol_for_an_endless_name_is_left_alone() {
+        // Each parameter's type is a template of two of the one before.
+        let mut name = String::from("_Z1f1SIiiE");
+        let digits = ('0'..='9').chain('A'..='Z');
+        for digit in digits {
+            name.push_str(&format!("S_IS{digit}_S{digit}_E"));
+            if name.len() < 60 {
+                assert!(demangle(&name).starts_with("f(S<int, int>, S<S<int, int>"));
+            }
+        }
+        assert_eq!(demangle(&name), name);
     }
 }
