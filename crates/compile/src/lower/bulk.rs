@@ -91,7 +91,7 @@ impl Lowering<'_, '_> {
             return self.builder.ins().splat(ty, byte);
         }
         let wide = self.builder.ins().uextend(ty, byte);
-        let ones = u64::MAX / 0xff >> (64 - ty.bits());
+        let ones = (u64::MAX / 0xff) >> (64 - ty.bits());
         self.builder.ins().imul_imm_u(wide, ones as i64)
     }
 

@@ -1,0 +1,167 @@
+//! Relaxed SIMD: where the specification lets machines differ, the machine's own instruction.
+//!
+//! Where [`Settings::relaxed_simd_deterministic`] asks for the same results on every machine, or the
+//! machine has no such instruction, the first of the results that the specification lists is computed
+//! (core, §4.3.5 "Relaxed operations"): that of the instruction's counterpart in fixed-width SIMD,
+//! multiplication and addition with a rounding each, signed products.
+
+use crate::lower::function::Lowering;
+use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32X4, I64X2};
+use cranelift_codegen::ir::{InstBuilder, Opcode, Type, Value};
+use cranelift_codegen::isa::TargetIsa;
+use sarsen_abi::Settings;
+
+/// Which of the results that the specification allows are computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RelaxedSimd {
+    /// Those of x86-64's instructions.
+    x86: bool,
+    /// Multiply and add with one rounding.
+    fused: bool,
+}
+
+impl RelaxedSimd {
+    /// What is fastest on `isa`, if `settings` allow it.
+    pub(crate) fn new(isa: &dyn TargetIsa, settings: &Settings) -> Self {
+        if settings.relaxed_simd_deterministic {
+            return RelaxedSimd {
+                x86: false,
+                fused: false,
+            };
+        }
+        let x86 = isa.triple().architecture == target_lexicon::Architecture::X86_64;
+        let has_fma = |flag: cranelift_codegen::settings::Value| {
+            flag.name == "has_fma" && flag.as_bool() == Some(true)
+        };
+        RelaxedSimd {
+            x86,
+            // Without the instruction, Cranelift would call a library.
+            fused: x86 && isa.isa_flags().into_iter().any(has_fma),
+        }
+    }
+}
+
+impl Lowering<'_, '_> {
+    /// `i8x16.relaxed_swizzle`
+    pub(super) fn relaxed_swizzle(&mut self) {
+        if !self.cx.relaxed_simd.x86 {
+            return self.swizzle();
+        }
+        let (x, indices) = self.pop_vectors(I8X16);
+        let result = self.builder.ins().x86_pshufb(x, indices);
+        self.push_vector(result);
+    }
+
+    /// `i32x4.relaxed_trunc_f32x4_s`
+    pub(super) fn relaxed_truncate(&mut self) {
+        let opcode = if self.cx.relaxed_simd.x86 {
+            Opcode::X86Cvtt2dq
+        } else {
+            Opcode::FcvtToSintSat
+        };
+        self.convert_lanes(opcode, F32X4, I32X4);
+    }
+
+    /// `i32x4.relaxed_trunc_f64x2_s_zero`
+    pub(super) fn relaxed_truncate_doubles(&mut self) {
+        if !self.cx.relaxed_simd.x86 {
+            return self.truncate_doubles();
+        }
+        let x = self.pop_vector(F64X2);
+        let wide = self.builder.ins().x86_cvtt2dq(I64X2, x);
+        self.push_narrowed(Opcode::Snarrow, wide);
+    }
+
+    /// `relaxed_madd`: a product, plus a third operand.
+    pub(super) fn relaxed_multiply_add(&mut self, ty: Type) {
+        let (x, y, z) = self.pop_three_vectors(ty);
+        self.push_multiply_add(x, y, z);
+    }
+
+    /// `relaxed_nmadd`: a negated product, plus a third operand.
+    pub(super) fn relaxed_negated_multiply_add(&mut self, ty: Type) {
+        let (x, y, z) = self.pop_three_vectors(ty);
+        let x = self.builder.ins().fneg(x);
+        self.push_multiply_add(x, y, z);
+    }
+
+    fn push_multiply_add(&mut self, x: Value, y: Value, z: Value) {
+        let result = if self.cx.relaxed_simd.fused {
+            self.builder.ins().fma(x, y, z)
+        } else {
+            let product = self.builder.ins().fmul(x, y);
+            self.builder.ins().fadd(product, z)
+        };
+        self.push_vector(result);
+    }
+
+    /// `relaxed_laneselect`: on x86-64 a lane is chosen by its mask's highest bit.
+    pub(super) fn relaxed_lane_select(&mut self, ty: Type) {
+        // There is no such instruction for lanes of 16 bits.
+        if !self.cx.relaxed_simd.x86 || ty == I16X8 {
+            return self.bitselect();
+        }
+        let (x, y, mask) = self.pop_three_vectors(ty);
+        let result = self.builder.ins().blendv(mask, x, y);
+        self.push_vector(result);
+    }
+
+    /// `relaxed_min`: on x86-64 the second operand where either is a NaN, or both are zero.
+    pub(super) fn relaxed_min(&mut self, ty: Type) {
+        if !self.cx.relaxed_simd.x86 {
+            return self.vector_binary(Opcode::Fmin, ty);
+        }
+        let (x, y) = self.pop_vectors(ty);
+        let result = self.choose(FloatCC::LessThan, (x, y), (x, y));
+        self.push_vector(result);
+    }
+
+    /// `relaxed_max`: on x86-64 the second operand where either is a NaN, or both are zero.
+    pub(super) fn relaxed_max(&mut self, ty: Type) {
+        if !self.cx.relaxed_simd.x86 {
+            return self.vector_binary(Opcode::Fmax, ty);
+        }
+        let (x, y) = self.pop_vectors(ty);
+        let result = self.choose(FloatCC::LessThan, (y, x), (x, y));
+        self.push_vector(result);
+    }
+
+    /// `i16x8.relaxed_q15mulr_s`
+    pub(super) fn relaxed_q15_multiply(&mut self) {
+        let opcode = if self.cx.relaxed_simd.x86 {
+            Opcode::X86Pmulhrsw
+        } else {
+            Opcode::SqmulRoundSat
+        };
+        self.vector_binary(opcode, I16X8);
+    }
+
+    /// `i16x8.relaxed_dot_i8x16_i7x16_s`
+    pub(super) fn relaxed_dot_product(&mut self) {
+        let (x, y) = self.pop_vectors(I8X16);
+        let result = self.relaxed_products(x, y);
+        self.push_vector(result);
+    }
+
+    /// `i32x4.relaxed_dot_i8x16_i7x16_add_s`
+    pub(super) fn relaxed_dot_product_add(&mut self) {
+        let sum = self.pop_vector(I32X4);
+        let (x, y) = self.pop_vectors(I8X16);
+        let products = self.relaxed_products(x, y);
+        let halves = (Opcode::SwidenLow, Opcode::SwidenHigh);
+        let products = self.sum_of_pairs(halves, products);
+        let result = self.builder.ins().iadd(products, sum);
+        self.push_vector(result);
+    }
+
+    /// On x86-64 the lanes of `y`, which should have no more than 7 bits, are unsigned, and the sums
+    /// saturate.
+    fn relaxed_products(&mut self, x: Value, y: Value) -> Value {
+        if self.cx.relaxed_simd.x86 {
+            self.builder.ins().x86_pmaddubsw(x, y)
+        } else {
+            self.sum_of_products(x, y)
+        }
+    }
+}
