@@ -1,8 +1,9 @@
 //! Reading what the command is given: a module in binary or text form, or a precompiled image.
 
 use anyhow::{Context, Result, bail};
-use sarsen::Engine;
+use sarsen::{Engine, Module};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -17,12 +18,14 @@ pub(crate) enum Kind {
     Image,
 }
 
-/// A file that was read.
+/// What the command was given.
 #[derive(Debug)]
 pub(crate) struct Input {
     /// The path as it was given; `None` for standard input.
     pub(crate) path: Option<PathBuf>,
-    pub(crate) bytes: Vec<u8>,
+    /// The whole contents; of an image in a file only the beginning, because it is mapped rather than
+    /// read.
+    bytes: Vec<u8>,
     pub(crate) kind: Kind,
 }
 
@@ -32,7 +35,7 @@ impl Input {
         let path = (name != "-").then(|| PathBuf::from(name));
         let bytes = match &path {
             Some(path) => {
-                std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?
+                read_file(path).with_context(|| format!("cannot read `{}`", path.display()))?
             }
             None => read_stdin().context("cannot read standard input")?,
         };
@@ -43,6 +46,22 @@ impl Input {
     /// How messages name this input.
     pub(crate) fn describe(&self) -> String {
         describe(&self.path)
+    }
+
+    /// The image as a module.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Module::deserialize`]: whoever made the image is trusted, unless nothing of the module
+    /// is ever executed.
+    #[allow(unsafe_code, reason = "the caller vouches for the image")]
+    pub(crate) unsafe fn load_image(&self, engine: &Engine) -> Result<Module> {
+        match &self.path {
+            // SAFETY: the caller's promise.
+            Some(path) => unsafe { Module::deserialize_file(engine, path) },
+            // SAFETY: the caller's promise.
+            None => unsafe { Module::deserialize(engine, &self.bytes) },
+        }
     }
 
     /// The module in binary form. Text is translated; an image is refused.
@@ -61,6 +80,17 @@ fn describe(path: &Option<PathBuf>) -> String {
         Some(path) => format!("`{}`", path.display()),
         None => "standard input".to_owned(),
     }
+}
+
+/// Reads a file: an image's beginning only.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(16).read_to_end(&mut bytes)?;
+    if !Engine::detect_precompiled(&bytes) {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 fn read_stdin() -> std::io::Result<Vec<u8>> {

@@ -48,7 +48,7 @@ impl Inspect {
 fn load(engine: &Engine, input: Input) -> Result<Module> {
     if input.kind == Kind::Image {
         // SAFETY: nothing of the image is executed: the module is never instantiated.
-        return unsafe { Module::deserialize(engine, &input.bytes) };
+        return unsafe { input.load_image(engine) };
     }
     let description = input.describe();
     let binary = input.into_binary()?;

@@ -75,6 +75,7 @@ impl Objdump {
         Ok(0)
     }
 
+    #[allow(unsafe_code, reason = "an image can only be looked at by loading it")]
     fn load(&self) -> Result<Module> {
         let mut config = self.code.config();
         config.consume_fuel(self.fuel);
@@ -83,8 +84,9 @@ impl Objdump {
         let input = Input::read(&self.file)?;
         let description = input.describe();
         if input.kind == Kind::Image {
-            return load_image(&engine, &input.bytes)
-                .with_context(|| format!("cannot load {description}"));
+            // SAFETY: nothing of the image is executed: the module is never instantiated.
+            let module = unsafe { input.load_image(&engine) };
+            return module.with_context(|| format!("cannot load {description}"));
         }
         let binary = input.into_binary()?;
         progress::during(format!("compiling {description}"), || {
@@ -103,12 +105,6 @@ impl Objdump {
             }
         }
     }
-}
-
-#[allow(unsafe_code, reason = "an image can only be looked at by loading it")]
-fn load_image(engine: &Engine, bytes: &[u8]) -> Result<Module> {
-    // SAFETY: nothing of the image is executed: the module is never instantiated.
-    unsafe { Module::deserialize(engine, bytes) }
 }
 
 /// A listing that is being written.

@@ -135,15 +135,22 @@ impl Run {
         Engine::new(&config)
     }
 
+    #[allow(
+        unsafe_code,
+        reason = "the user vouches for the image with --allow-precompiled"
+    )]
     fn load(&self, engine: &Engine, input: Input) -> Result<Module> {
         let description = input.describe();
-        match (input.kind, &input.path) {
-            (Kind::Image, _) if !self.allow_precompiled => bail!(
+        match input.kind {
+            Kind::Image if !self.allow_precompiled => bail!(
                 "{description} is a precompiled image: running it is trusting whoever made it; \
                  pass --allow-precompiled if you do"
             ),
-            (Kind::Image, path) => load_image(engine, path.as_deref(), &input.bytes)
-                .with_context(|| format!("cannot load {description}")),
+            Kind::Image => {
+                // SAFETY: whoever passed --allow-precompiled trusts the image as a program.
+                let module = unsafe { input.load_image(engine) };
+                module.with_context(|| format!("cannot load {description}"))
+            }
             _ => {
                 let binary = input.into_binary()?;
                 progress::during(format!("compiling {description}"), || {
@@ -270,19 +277,6 @@ impl Run {
         }
         stdout.flush()?;
         Ok(())
-    }
-}
-
-#[allow(
-    unsafe_code,
-    reason = "the user vouches for the image with --allow-precompiled"
-)]
-fn load_image(engine: &Engine, path: Option<&std::path::Path>, bytes: &[u8]) -> Result<Module> {
-    match path {
-        // SAFETY: whoever passed --allow-precompiled trusts the file as a program.
-        Some(path) => unsafe { Module::deserialize_file(engine, path) },
-        // SAFETY: as above.
-        None => unsafe { Module::deserialize(engine, bytes) },
     }
 }
 
