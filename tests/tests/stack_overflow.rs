@@ -258,3 +258,64 @@ fn a_host_function_may_go_on_in_another_thread() {
     let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
     f.call(&mut store, ()).unwrap();
 }
+
+/// Calls `work` on a stack of its own, as a library of coroutines does. `work` must not unwind.
+fn on_another_stack<F: FnMut()>(bytes: usize, mut work: F) {
+    extern "C" fn trampoline<F: FnMut()>(work: *mut F) {
+        // SAFETY: passed below, and alive until the switch back.
+        unsafe { (*work)() }
+    }
+    #[unsafe(naked)]
+    unsafe extern "C" fn switch(top: *mut u8, function: *const u8, argument: *mut u8) {
+        std::arch::naked_asm!(
+            "push rbp",
+            "mov rbp, rsp",
+            "mov rsp, rdi",
+            "mov rdi, rdx",
+            "call rsi",
+            "mov rsp, rbp",
+            "pop rbp",
+            "ret",
+        )
+    }
+    let mut stack = vec![0u128; bytes / 16];
+    let top = stack.as_mut_ptr_range().end.cast();
+    let function = trampoline::<F> as *const u8;
+    // SAFETY: the stack is aligned, ours, and large enough for what runs on it.
+    unsafe { switch(top, function, (&raw mut work).cast()) };
+}
+
+#[test]
+fn a_host_may_enter_on_a_stack_that_it_has_made_itself() {
+    let (mut store, instance) = recursion(&Config::new());
+    overflows(&mut store, &instance);
+    // Twice `max_wasm_stack`: the reserve is the host's own business there.
+    on_another_stack(1 << 20, || overflows(&mut store, &instance));
+    overflows(&mut store, &instance);
+}
+
+#[test]
+fn a_host_function_may_enter_again_on_a_stack_that_it_has_made_itself() {
+    let engine = Engine::default();
+    let module = Module::new(&engine, RECURSION).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let elsewhere = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| {
+        on_another_stack(1 << 20, || {
+            let fine = instance
+                .get_typed_func::<(), i64>(&mut caller, "fine")
+                .unwrap();
+            assert_eq!(fine.call(&mut caller, ()).unwrap(), 7);
+            let forever = instance
+                .get_typed_func::<(), i64>(&mut caller, "forever")
+                .unwrap();
+            let error = forever.call(&mut caller, ()).unwrap_err();
+            assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::StackOverflow));
+        });
+    });
+    let wat = r#"(module (import "" "" (func $elsewhere)) (func (export "f") (call $elsewhere)))"#;
+    let module = Module::new(&engine, wat).unwrap();
+    let instance = Instance::new(&mut store, &module, &[elsewhere.into()]).unwrap();
+    let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
+    f.call(&mut store, ()).unwrap();
+}

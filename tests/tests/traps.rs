@@ -231,3 +231,31 @@ fn a_start_function_that_traps_fails_the_instantiation() {
     let error = Instance::new(&mut store, &module, &[]).unwrap_err();
     assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Unreachable));
 }
+
+#[test]
+fn threads_that_have_trapped_leave_no_mapping_behind() {
+    let engine = Engine::default();
+    let module = Module::new(&engine, KINDS).unwrap();
+    let mappings = || {
+        std::fs::read_to_string("/proc/self/maps")
+            .unwrap()
+            .lines()
+            .count()
+    };
+    let run = || {
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        assert_eq!(
+            trap(&mut store, &instance, "unreachable", ()),
+            Trap::Unreachable
+        );
+    };
+    let run_in_thread = || std::thread::scope(|scope| scope.spawn(run).join().unwrap());
+    run_in_thread();
+    let before = mappings();
+    for _ in 0..200 {
+        run_in_thread();
+    }
+    // Other tests run meanwhile, and map some.
+    assert!(mappings() < before + 150);
+}
