@@ -18,6 +18,7 @@ pub mod features;
 pub mod image;
 pub mod index;
 pub mod module;
+mod printable;
 pub mod settings;
 mod text;
 pub mod trap;
@@ -32,6 +33,7 @@ pub use index::{
     TableIndex, TagIndex, TypeIndex,
 };
 pub use module::Module;
+pub use printable::Printable;
 pub use settings::Settings;
 pub use trap::TrapCode;
 pub use types::TypeId;

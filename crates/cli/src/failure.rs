@@ -5,6 +5,7 @@
 
 use sarsen::{Error, Trap, UnknownImportError, WasmBacktrace};
 use sarsen_wasi::I32Exit;
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 /// The exit code of a guest that trapped: what a shell reports for a process that aborted.
@@ -55,7 +56,7 @@ fn write_report(to: &mut impl Write, error: &Error) -> io::Result<()> {
         .filter(|message| Some(message) != backtrace.as_ref())
         .collect();
     for (depth, message) in messages.iter().enumerate() {
-        let message = message.trim_end();
+        let message = harmless(message.trim_end());
         match depth {
             0 => writeln!(to, "{}error{}: {message}", style.alarm, style.end)?,
             // A message may have lines of its own, such as an excerpt of the source.
@@ -63,9 +64,23 @@ fn write_report(to: &mut impl Write, error: &Error) -> io::Result<()> {
         }
     }
     match backtrace {
-        Some(backtrace) => writeln!(to, "{}", backtrace.trim_end()),
+        Some(backtrace) => writeln!(to, "{}", harmless(backtrace.trim_end())),
         None => Ok(()),
     }
+}
+
+/// The message without what would steer a terminal. Names are escaped where messages are made; but a
+/// message may also show a line of a source text, or have come from another library.
+fn harmless(message: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !message.contains(steers) {
+        return Cow::Borrowed(message);
+    }
+    let shown = message.chars().map(|c| match steers(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    });
+    Cow::Owned(shown.collect())
 }
 
 /// Terminal escapes, or nothing.

@@ -1,7 +1,7 @@
 //! What can go wrong: the module is invalid, exceeds a limit of the implementation, or the host
 //! machine is unsuitable.
 
-use sarsen_abi::FuncIndex;
+use sarsen_abi::{FuncIndex, Printable};
 use std::fmt;
 
 /// Why a module could not be compiled.
@@ -67,11 +67,12 @@ impl CompileError {
 
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        // It may quote names.
+        write!(f, "{}", Printable(&self.message))?;
         if let Some(func) = self.function {
             write!(f, " in function {}", func.as_u32())?;
             if let Some(name) = &self.function_name {
-                write!(f, " <{name}>")?;
+                write!(f, " <{}>", Printable(name))?;
             }
         }
         if let Some(offset) = self.offset {

@@ -5,7 +5,7 @@ use crate::module::Module;
 use crate::trap::Trap;
 use core::ops::Range;
 use sarsen_abi::image::{CodeKind, FuncEntry, ImageView};
-use sarsen_abi::{Features, FuncIndex};
+use sarsen_abi::{Features, FuncIndex, Printable};
 
 /// How much there is of what in a module; see [`Module::info`].
 #[derive(Clone, Debug)]
@@ -167,7 +167,7 @@ impl<'module> CodeFunction<'module> {
         self.range.clone()
     }
 
-    /// What to call it: the name, else something made from its index.
+    /// What to call it in print: the name, fit for a terminal, else something made from its index.
     pub fn symbol(&self) -> String {
         match (self.kind, self.func) {
             (_, Some(func)) => symbol(func, self.name),
@@ -181,7 +181,7 @@ impl<'module> CodeFunction<'module> {
 
 fn symbol(func: FuncIndex, name: Option<&str>) -> String {
     match name {
-        Some(name) => name.to_owned(),
+        Some(name) => Printable(name).to_string(),
         None => format!("func[{}]", func.as_u32()),
     }
 }
@@ -205,7 +205,8 @@ impl<'module> SourceLocation<'module> {
         self.name
     }
 
-    /// What to call that function: the name, else something made from its index.
+    /// What to call that function in print: the name, fit for a terminal, else something made from its
+    /// index.
     pub fn symbol(&self) -> String {
         symbol(self.func, self.name)
     }

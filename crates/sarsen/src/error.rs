@@ -7,6 +7,7 @@
 use crate::store::unwrap_host_error;
 use crate::types::ExternType;
 use core::fmt;
+use sarsen_abi::Printable;
 use sarsen_vm::instance::CreateError;
 
 pub use anyhow::{Error, Result};
@@ -49,7 +50,9 @@ impl fmt::Display for UnknownImportError {
         write!(
             f,
             "unknown import: `{}::{}` has not been defined; wanted: {}",
-            self.module, self.name, self.ty
+            Printable(&self.module),
+            Printable(&self.name),
+            self.ty
         )
     }
 }
@@ -92,7 +95,10 @@ impl fmt::Display for IncompatibleImportError {
         write!(
             f,
             "incompatible import type for `{}::{}`: wanted {}, found {}",
-            self.module, self.name, self.wanted, self.found
+            Printable(&self.module),
+            Printable(&self.name),
+            self.wanted,
+            self.found
         )
     }
 }
@@ -108,7 +114,8 @@ pub struct DuplicateDefinitionError {
 
 impl fmt::Display for DuplicateDefinitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}::{}` is defined already", self.module, self.name)
+        let (module, name) = (Printable(&self.module), Printable(&self.name));
+        write!(f, "`{module}::{name}` is defined already")
     }
 }
 

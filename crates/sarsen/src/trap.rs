@@ -3,7 +3,7 @@
 use crate::context::AsContext;
 use crate::store::unwrap_host_error;
 use core::fmt;
-use sarsen_abi::EntityIndex;
+use sarsen_abi::{EntityIndex, Printable};
 use sarsen_vm::exec::{self, Backtrace, Unwound};
 use sarsen_vm::instance::Reason;
 use std::sync::OnceLock;
@@ -219,9 +219,9 @@ impl fmt::Display for FrameInfo {
             Some(offset) => write!(f, "{offset:#6x} - ")?,
             None => f.write_str("     ? - ")?,
         }
-        f.write_str(self.module_name().unwrap_or("<unknown>"))?;
+        write!(f, "{}", Printable(self.module_name().unwrap_or("<unknown>")))?;
         match self.demangled_name().or_else(|| self.export_name()) {
-            Some(name) => write!(f, "!{name}")?,
+            Some(name) => write!(f, "!{}", Printable(name))?,
             None => write!(f, "!<wasm function {}>", self.func_index())?,
         }
         for symbol in &self.symbols {
@@ -259,7 +259,7 @@ impl FrameSymbol {
 
 impl fmt::Display for FrameSymbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.file().unwrap_or("<unknown file>"))?;
+        write!(f, "{}", Printable(self.file().unwrap_or("<unknown file>")))?;
         if let Some(line) = self.line() {
             write!(f, ":{line}")?;
             if let Some(column) = self.column() {
@@ -267,7 +267,7 @@ impl fmt::Display for FrameSymbol {
             }
         }
         match self.name() {
-            Some(name) => write!(f, " ({name})"),
+            Some(name) => write!(f, " ({})", Printable(name)),
             None => Ok(()),
         }
     }

@@ -67,7 +67,10 @@ fn write_summary(to: &mut impl Write, style: Style, module: &Module) -> io::Resu
     writeln!(
         to,
         "{heading}module{end} {}",
-        module.name().unwrap_or("(unnamed)")
+        match module.name() {
+            Some(name) => name.escape_debug().to_string(),
+            None => "(unnamed)".to_owned(),
+        }
     )?;
     let rows: [(&str, usize, usize); 5] = [
         ("functions", info.functions, info.imported_functions),

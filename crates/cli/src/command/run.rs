@@ -324,7 +324,7 @@ fn unknown_function(module: &Module, name: &str) -> sarsen::Error {
     let listed: Vec<String> = functions
         .iter()
         .take(LISTED)
-        .map(|name| format!("`{name}`"))
+        .map(|name| format!("`{}`", name.escape_debug()))
         .collect();
     let more = match functions.len().checked_sub(LISTED) {
         Some(more) if more > 0 => format!(" and {more} more"),

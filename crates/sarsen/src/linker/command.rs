@@ -11,6 +11,7 @@ use crate::func::host;
 use crate::module::Module;
 use crate::types::ExternType;
 use anyhow::{anyhow, bail};
+use sarsen_abi::Printable;
 
 impl<T: 'static> Linker<T> {
     /// Defines what `module` exports, as of module `module_name`. A command (a module that exports
@@ -63,7 +64,7 @@ impl<T: 'static> Linker<T> {
                 ExternType::Memory(_) if export.name() == "memory" => {}
                 other => bail!(
                     "a command may export functions only, not `{}`: {other}",
-                    export.name()
+                    Printable(export.name())
                 ),
             }
         }

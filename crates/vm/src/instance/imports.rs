@@ -7,7 +7,7 @@ use super::host_func::HostFunc;
 use super::instance::Extern;
 use super::instantiate::InstantiateError;
 use super::module::CompiledModule;
-use sarsen_abi::TypeId;
+use sarsen_abi::{Printable, TypeId};
 use std::fmt;
 use std::ptr::NonNull;
 
@@ -86,7 +86,9 @@ impl fmt::Display for ImportMismatch {
         } = self;
         write!(
             f,
-            "incompatible import type for `{module}::{name}`: wanted {wanted}, found {found}"
+            "incompatible import type for `{}::{}`: wanted {wanted}, found {found}",
+            Printable(module),
+            Printable(name)
         )
     }
 }
