@@ -1,0 +1,203 @@
+//! [`Case`]: a module, and the settings under which Sarsen runs it, from bytes.
+
+use crate::host;
+use crate::random::Random;
+use arbitrary::{Result, Unstructured};
+use std::fmt;
+use wasm_smith::{Config, MemoryOffsetChoices, Module};
+
+/// How Sarsen compiles and runs a module. Nothing in it may change what can be observed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Settings {
+    /// Whether to optimize.
+    pub optimize: bool,
+    /// Whether to inline.
+    pub inlining: bool,
+    /// Address space for a memory. With less than 4 GiB, accesses are checked in code, and memories
+    /// move when they outgrow it.
+    pub reservation: u64,
+    /// Inaccessible bytes after a memory.
+    pub guard: u64,
+    /// Whether to count fuel; there is more than enough.
+    pub fuel: bool,
+    /// Whether to check epochs; none passes.
+    pub epochs: bool,
+    /// Whether memories begin as mappings of the image.
+    pub copy_on_write: bool,
+}
+
+/// How a compiled module gets into the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loading {
+    /// It is compiled, and stays.
+    Direct,
+    /// Through the bytes of its image.
+    Image,
+    /// It is compiled twice, and the images must be equal.
+    Twice,
+}
+
+/// Something to run.
+#[derive(Clone)]
+pub struct Case {
+    /// A valid module.
+    pub module: Vec<u8>,
+    /// How Sarsen compiles it.
+    pub settings: Settings,
+    /// How it is loaded.
+    pub loading: Loading,
+    /// Determines the arguments of calls.
+    pub arguments: u64,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} bytes, {:?}, {:?}, arguments {:#x}",
+            self.module.len(),
+            self.settings,
+            self.loading,
+            self.arguments
+        )
+    }
+}
+
+impl Case {
+    /// The case that a seed determines. Some seeds make none.
+    pub fn from_seed(seed: u64) -> Option<Case> {
+        let mut random = Random::new(seed);
+        let size = random.choose(&[512, 2048, 8192, 20_000]);
+        Case::from_bytes(&random.bytes(size)).ok()
+    }
+
+    /// The case that some bytes determine.
+    ///
+    /// # Errors
+    ///
+    /// When there are too few of them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Case> {
+        let mut bytes = Unstructured::new(bytes);
+        let settings = Settings::from_bytes(&mut bytes)?;
+        let loading = *bytes.choose(&[
+            Loading::Direct,
+            Loading::Direct,
+            Loading::Direct,
+            Loading::Image,
+            Loading::Image,
+            Loading::Twice,
+        ])?;
+        let arguments = bytes.arbitrary()?;
+        let config = config(&mut bytes)?;
+        let fuel = bytes.int_in_range(100..=3000)?;
+        let mut module = Module::new(config, &mut bytes)?;
+        module
+            .ensure_termination(fuel)
+            .map_err(|_| arbitrary::Error::IncorrectFormat)?;
+        Ok(Case {
+            module: module.to_bytes(),
+            settings,
+            loading,
+            arguments,
+        })
+    }
+}
+
+impl Settings {
+    fn from_bytes(bytes: &mut Unstructured<'_>) -> Result<Settings> {
+        Ok(Settings {
+            optimize: bytes.ratio(2, 3)?,
+            inlining: bytes.ratio(2, 3)?,
+            reservation: *bytes.choose(&[4 << 30, 4 << 30, 4 << 30, 1 << 20, 64 << 10, 0])?,
+            guard: *bytes.choose(&[32 << 20, 32 << 20, 64 << 10, 0])?,
+            fuel: bytes.ratio(1, 4)?,
+            epochs: bytes.ratio(1, 4)?,
+            copy_on_write: bytes.ratio(3, 4)?,
+        })
+    }
+
+    /// Settings that differ from each other in everything, for a module that comes without.
+    pub fn samples() -> [Settings; 4] {
+        let usual = Settings {
+            optimize: true,
+            inlining: true,
+            reservation: 4 << 30,
+            guard: 32 << 20,
+            fuel: false,
+            epochs: false,
+            copy_on_write: true,
+        };
+        let plain = Settings {
+            optimize: false,
+            inlining: false,
+            ..usual
+        };
+        let movable = Settings {
+            reservation: 64 << 10,
+            guard: 0,
+            copy_on_write: false,
+            ..usual
+        };
+        let counted = Settings {
+            fuel: true,
+            epochs: true,
+            reservation: 1 << 20,
+            ..plain
+        };
+        [usual, plain, movable, counted]
+    }
+}
+
+/// What modules look like. Proposals are on and off at random: what is off changes what the generator
+/// makes of the others.
+fn config(bytes: &mut Unstructured<'_>) -> Result<Config> {
+    let multi_value = bytes.ratio(3, 4)?;
+    let reference_types = bytes.ratio(3, 4)?;
+    let bulk_memory = reference_types || bytes.ratio(3, 4)?;
+    let imports = bytes.ratio(2, 3)?;
+    let memories = if bytes.ratio(1, 3)? { 4 } else { 1 };
+    let available = host::everything(multi_value, reference_types);
+    Ok(Config {
+        available_imports: Some(available),
+        max_imports: if imports { 8 } else { 0 },
+        multi_value_enabled: multi_value,
+        reference_types_enabled: reference_types,
+        bulk_memory_enabled: bulk_memory,
+        tail_call_enabled: bytes.ratio(1, 2)?,
+        memory64_enabled: bytes.ratio(1, 3)?,
+        extended_const_enabled: bytes.ratio(1, 2)?,
+        saturating_float_to_int_enabled: bytes.ratio(3, 4)?,
+        sign_extension_ops_enabled: bytes.ratio(3, 4)?,
+        custom_page_sizes_enabled: bytes.ratio(1, 6)?,
+        max_memories: memories,
+        max_tables: if reference_types { 4 } else { 1 },
+        // A module whose accesses are all made safe gets further than one that traps at its first.
+        disallow_traps: bytes.ratio(1, 3)?,
+        memory_offset_choices: MemoryOffsetChoices(70, 25, 5),
+        min_funcs: 1,
+        max_funcs: *bytes.choose(&[3, 8, 20])?,
+        max_instructions: *bytes.choose(&[30, 100, 300, 800])?,
+        max_nesting_depth: 12,
+        max_types: 20,
+        max_type_size: 200,
+        max_globals: 12,
+        max_data_segments: 6,
+        max_element_segments: 6,
+        max_elements: 20,
+        max_exports: 20,
+        max_memory32_bytes: 1 << 20,
+        max_memory64_bytes: 1 << 20,
+        max_table_elements: 1000,
+        export_everything: true,
+        canonicalize_nans: true,
+        // Not supported here, or not there.
+        compact_imports_enabled: false,
+        exceptions_enabled: false,
+        gc_enabled: false,
+        relaxed_simd_enabled: false,
+        simd_enabled: false,
+        threads_enabled: false,
+        wide_arithmetic_enabled: false,
+        ..Config::default()
+    })
+}
