@@ -58,7 +58,7 @@ impl Input {
     pub(crate) unsafe fn load_image(&self, engine: &Engine) -> Result<Module> {
         match &self.path {
             // SAFETY: the caller's promise.
-            Some(path) => unsafe { Module::deserialize_file(engine, path) },
+            Some(path) => unsafe { Module::deserialize_open_file(engine, File::open(path)?) },
             // SAFETY: the caller's promise.
             None => unsafe { Module::deserialize(engine, &self.bytes) },
         }

@@ -5,7 +5,7 @@ use crate::module::Module;
 use crate::trap::Trap;
 use core::ops::Range;
 use sarsen_abi::image::{CodeKind, FuncEntry, ImageView};
-use sarsen_abi::{Features, FuncIndex, Printable};
+use sarsen_abi::{EntityIndex, Features, FuncIndex, Printable};
 
 /// How much there is of what in a module; see [`Module::info`].
 #[derive(Clone, Debug)]
@@ -74,6 +74,7 @@ impl Module {
     pub fn code(&self) -> ModuleCode<'_> {
         ModuleCode {
             view: self.compiled().code().image(),
+            module: self.declared(),
         }
     }
 }
@@ -82,6 +83,7 @@ impl Module {
 #[derive(Clone, Copy, Debug)]
 pub struct ModuleCode<'module> {
     view: ImageView<'module>,
+    module: &'module sarsen_abi::Module,
 }
 
 impl<'module> ModuleCode<'module> {
@@ -92,9 +94,9 @@ impl<'module> ModuleCode<'module> {
 
     /// Every function and stub, in the order of text.
     pub fn functions(&self) -> impl Iterator<Item = CodeFunction<'module>> + use<'module> {
-        let view = self.view;
+        let ModuleCode { view, module } = *self;
         view.funcs()
-            .map(move |entry| CodeFunction::new(view, entry))
+            .map(move |entry| CodeFunction::new(view, module, entry))
     }
 
     /// Where in a range of text code for another instruction begins, and for which: the innermost
@@ -134,11 +136,16 @@ pub struct CodeFunction<'module> {
     /// `None` for a stub.
     func: Option<FuncIndex>,
     name: Option<&'module str>,
+    module: &'module sarsen_abi::Module,
     range: Range<usize>,
 }
 
 impl<'module> CodeFunction<'module> {
-    fn new(view: ImageView<'module>, entry: FuncEntry) -> Self {
+    fn new(
+        view: ImageView<'module>,
+        module: &'module sarsen_abi::Module,
+        entry: FuncEntry,
+    ) -> Self {
         // A frame knows the function's index among all, imported ones included.
         let func = match entry.kind {
             CodeKind::Wasm(_) => view.frames_at(entry.start).last().map(|frame| frame.func),
@@ -148,6 +155,7 @@ impl<'module> CodeFunction<'module> {
             kind: entry.kind,
             func,
             name: func.and_then(|func| view.func_name(func)),
+            module,
             range: entry.start as usize..entry.end as usize,
         }
     }
@@ -160,6 +168,15 @@ impl<'module> CodeFunction<'module> {
     /// The function's name, if the module names it.
     pub fn name(&self) -> Option<&'module str> {
         self.name
+    }
+
+    /// The names by which the function is exported.
+    pub fn export_names(&self) -> impl Iterator<Item = &'module str> + use<'module> {
+        let entity = self.func.map(EntityIndex::Func);
+        let exports = self.module.exports.iter();
+        exports
+            .filter(move |export| Some(export.entity) == entity)
+            .map(|export| &*export.name)
     }
 
     /// Where its code is, in bytes of text.

@@ -104,10 +104,9 @@ impl Engine {
 
     /// Whether `bytes` begin as an image that [`Engine::precompile_module`] or
     /// [`Module::serialize`](crate::Module::serialize) made. Whether this engine can load it is not
-    /// checked.
+    /// checked; the first sixteen bytes are enough.
     pub fn detect_precompiled(bytes: &[u8]) -> bool {
-        // No module begins like an ELF file.
-        bytes.starts_with(b"\x7fELF")
+        sarsen_abi::image::begins_as_image(bytes)
     }
 
     pub(crate) fn vm(&self) -> &Arc<vm::Engine> {

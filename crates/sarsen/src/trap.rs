@@ -219,7 +219,11 @@ impl fmt::Display for FrameInfo {
             Some(offset) => write!(f, "{offset:#6x} - ")?,
             None => f.write_str("     ? - ")?,
         }
-        write!(f, "{}", Printable(self.module_name().unwrap_or("<unknown>")))?;
+        write!(
+            f,
+            "{}",
+            Printable(self.module_name().unwrap_or("<unknown>"))
+        )?;
         match self.demangled_name().or_else(|| self.export_name()) {
             Some(name) => write!(f, "!{}", Printable(name))?,
             None => write!(f, "!<wasm function {}>", self.func_index())?,

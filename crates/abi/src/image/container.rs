@@ -16,6 +16,15 @@ use object::{LittleEndian, U16, U32, U64};
 
 const LE: LittleEndian = LittleEndian;
 
+/// What tells an image from other ELF files at a glance: bytes of the header that mean nothing to
+/// other programs.
+const MARK: [u8; 7] = *b"sarsen\0";
+
+/// Whether `bytes` begin as an image does; the first sixteen are enough.
+pub fn begins_as_image(bytes: &[u8]) -> bool {
+    bytes.starts_with(&elf::ELFMAG) && bytes.get(9..16) == Some(&MARK)
+}
+
 /// Where tables begin: at multiples of this, in bytes.
 const TABLE_ALIGNMENT: u64 = 8;
 
@@ -253,7 +262,7 @@ impl ElfWriter {
                 version: elf::FileVersion(1),
                 os_abi: elf::ELFOSABI_NONE,
                 abi_version: 0,
-                padding: [0; 7],
+                padding: MARK,
             },
             e_type: U16::new(LE, elf::ET_DYN),
             e_machine: U16::new(LE, machine),

@@ -51,7 +51,7 @@ pub enum ImageError {
 impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ImageError::NotAnImage => f.write_str("this is no compiled WebAssembly module"),
+            ImageError::NotAnImage => f.write_str("this is no image of a compiled module, or one that is damaged at its beginning"),
             ImageError::Version { found, expected } => write!(
                 f,
                 "the image has format version {found}; this version of Sarsen reads {expected}"
@@ -69,7 +69,8 @@ impl fmt::Display for ImageError {
                 expected,
             } => write!(
                 f,
-                "the image was compiled with {setting} = {found}; the engine has {expected}"
+                "the image was compiled with {setting} = {found}; the engine has {expected} (compile the \
+                 module again with what the image is to run with)"
             ),
             ImageError::FeatureOff(feature) => write!(
                 f,

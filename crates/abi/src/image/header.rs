@@ -236,7 +236,8 @@ mod tests {
                 .check(&host(&fueled, &|_| true))
                 .unwrap_err()
                 .to_string(),
-            "the image was compiled with consume_fuel = false; the engine has true"
+            "the image was compiled with consume_fuel = false; the engine has true (compile the \
+             module again with what the image is to run with)"
         );
 
         let mut vectors = header();

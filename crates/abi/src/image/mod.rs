@@ -48,6 +48,7 @@ mod traps;
 mod varint;
 mod view;
 
+pub use container::begins_as_image;
 pub use encode::{ImageContents, ImageEncoder};
 pub use error::ImageError;
 pub use funcs::{CodeKind, FuncEntry};

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use sarsen::Engine;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,8 +60,25 @@ impl Compile {
             engine.precompile_module(&binary)
         })
         .with_context(|| format!("cannot compile {description}"))?;
-        std::fs::write(&output, image)
-            .with_context(|| format!("cannot write `{}`", output.display()))?;
+        replace(&output, &image).with_context(|| format!("cannot write `{}`", output.display()))?;
         Ok(0)
     }
+}
+
+/// Writes a file at once or not at all. A running program may have mapped the image that was there:
+/// that must neither change nor shrink, so it is replaced and not overwritten.
+fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    // Through a link to what it means; a device or a pipe can only be written to.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+        return fs::write(&target, contents);
+    }
+    let mut partial = target.clone().into_os_string();
+    partial.push(format!(".partial-{}", std::process::id()));
+    let written = fs::write(&partial, contents).and_then(|()| fs::rename(&partial, &target));
+    if written.is_err() {
+        // The error that counts is the first one.
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }

@@ -57,7 +57,7 @@ impl Objdump {
         let functions: Vec<CodeFunction<'_>> = code.functions().collect();
         let shown: Vec<&CodeFunction<'_>> = functions.iter().filter(|f| self.shows(f)).collect();
         if let (true, Some(wanted)) = (shown.is_empty(), &self.function) {
-            return Err(anyhow!("the module defines no function `{wanted}`"));
+            return Err(unknown_function(wanted, &functions));
         }
         let mut listing = Listing {
             code: &code,
@@ -101,10 +101,24 @@ impl Objdump {
             (None, None) => self.stubs,
             (Some(_), None) => false,
             (Some(wanted), Some(index)) => {
-                function.name() == Some(wanted) || wanted.parse() == Ok(index)
+                function.name() == Some(wanted)
+                    || wanted.parse() == Ok(index)
+                    || function.export_names().any(|name| name == wanted)
             }
         }
     }
+}
+
+fn unknown_function(wanted: &str, functions: &[CodeFunction<'_>]) -> sarsen::Error {
+    let indices: Vec<u32> = functions.iter().filter_map(CodeFunction::index).collect();
+    let range = match (indices.iter().min(), indices.iter().max()) {
+        (Some(first), Some(last)) => format!("its functions have the indices {first} to {last}"),
+        _ => "it defines none".to_owned(),
+    };
+    anyhow!(
+        "the module defines no function `{wanted}`; {range}, and `sarsen inspect` lists what it \
+         exports"
+    )
 }
 
 /// A listing that is being written.

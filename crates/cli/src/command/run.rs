@@ -38,7 +38,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "HOST[::GUEST]", value_parser = DirMapping::parse)]
     dir: Vec<DirMapping>,
 
-    /// Set an environment variable; without a value, pass on our own
+    /// Set an environment variable; without a value, pass on our own if there is one
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
 
@@ -222,9 +222,11 @@ impl Run {
                 Some((name, value)) => {
                     builder.env(name, value);
                 }
+                // What we do not have ourselves, we do not pass on: empty would be something else.
                 None => {
-                    let value = std::env::var_os(variable).unwrap_or_default();
-                    builder.env(variable, value.as_encoded_bytes());
+                    if let Some(value) = std::env::var_os(variable) {
+                        builder.env(variable, value.as_encoded_bytes());
+                    }
                 }
             }
         }

@@ -31,9 +31,17 @@ impl Wast {
         let mut failed = 0;
         for file in &self.files {
             let name = file.display().to_string();
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("cannot read `{name}`"))?;
-            let report = script::run(&config, &name, &text)?;
+            let read =
+                std::fs::read_to_string(file).with_context(|| format!("cannot read `{name}`"));
+            let report = match read.and_then(|text| script::run(&config, &name, &text)) {
+                Ok(report) => report,
+                // The other scripts may be fine.
+                Err(error) => {
+                    failed += 1;
+                    failure::report(&error);
+                    continue;
+                }
+            };
             let mut stdout = io::stdout().lock();
             if report.failures.is_empty() {
                 writeln!(stdout, "{name}: {} directives passed", report.directives)?;

@@ -23,7 +23,10 @@ fn a_module_survives_serialization() {
     let image = module.serialize().unwrap();
     assert_eq!(image, engine.precompile_module(TEXT.as_bytes()).unwrap());
     assert!(Engine::detect_precompiled(&image));
+    assert!(Engine::detect_precompiled(&image[..16]));
     assert!(!Engine::detect_precompiled(b"\0asm\x01\0\0\0"));
+    let this_program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    assert!(!Engine::detect_precompiled(&this_program));
     let other = Engine::default();
     // SAFETY: the image has just been made by this library.
     works(

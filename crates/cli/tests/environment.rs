@@ -1,0 +1,36 @@
+//! What `--env` gives a program, and that it gets nothing else.
+
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Prints the environment, each variable ended by a zero byte.
+const PRINT: &str = r#"(module
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $sizes (i32.const 0) (i32.const 12)))
+    (drop (call $get (i32.const 100) (i32.const 1000)))
+    (i32.store (i32.const 8) (i32.const 1000))
+    (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 4)))))"#;
+
+#[test]
+fn a_program_sees_the_variables_that_it_was_given_and_no_others() {
+    let scratch = TempDir::new().unwrap();
+    let file = scratch.path().join("print.wat");
+    std::fs::write(&file, PRINT).unwrap();
+    let shown = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sarsen"));
+        command.env("OURS", "passed=on").env_remove("NOT_OURS");
+        let output = command.arg("run").args(arguments).arg(&file).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert_eq!(shown(&[]), "");
+    assert_eq!(shown(&["--env", "A=b=c", "--env", "E="]), "A=b=c\0E=\0");
+    assert_eq!(
+        shown(&["--env", "OURS", "--env", "NOT_OURS"]),
+        "OURS=passed=on\0"
+    );
+}
