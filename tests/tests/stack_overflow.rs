@@ -319,3 +319,47 @@ fn a_host_function_may_enter_again_on_a_stack_that_it_has_made_itself() {
     let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
     f.call(&mut store, ()).unwrap();
 }
+
+#[test]
+fn the_smallest_reserve_suffices_for_traps_and_builtins() {
+    let mut config = Config::new();
+    config.max_wasm_stack(64 << 20).host_stack_reserve(16 << 10);
+    let engine = Engine::new(&config).unwrap();
+    let wat = r#"(module
+        (memory 1)
+        (table 1 funcref)
+        (func $f (export "builtins") (result i32)
+            (i32.add (memory.grow (i32.const 0)) (table.grow (ref.null func) (i32.const 0)))
+            (i32.add (call $f)))
+        (func $g (export "failing") (param i32) (result i32)
+            (if (i32.eqz (local.get 0)) (then (table.fill (i32.const 9) (ref.null func) (i32.const 9))))
+            (i32.add (call $g (i32.sub (local.get 0) (i32.const 1))) (i32.const 1))))"#;
+    let module = Module::new(&engine, wat).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let work = move || {
+        let f = instance
+            .get_typed_func::<(), i32>(&mut store, "builtins")
+            .unwrap();
+        let error = f.call(&mut store, ()).unwrap_err();
+        assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::StackOverflow));
+        let g = instance
+            .get_typed_func::<i32, i32>(&mut store, "failing")
+            .unwrap();
+        let mut last = Trap::TableOutOfBounds;
+        for depth in (0..60_000).step_by(101) {
+            let error = g.call(&mut store, depth).unwrap_err();
+            let trap = *error.downcast_ref::<Trap>().unwrap();
+            assert!(
+                trap == last || last == Trap::TableOutOfBounds,
+                "{trap} at {depth}"
+            );
+            last = trap;
+        }
+        assert_eq!(last, Trap::StackOverflow);
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(256 << 10)
+        .spawn(work);
+    thread.unwrap().join().unwrap();
+}
