@@ -51,7 +51,9 @@ pub enum ImageError {
 impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ImageError::NotAnImage => f.write_str("this is no image of a compiled module, or one that is damaged at its beginning"),
+            ImageError::NotAnImage => f.write_str(
+                "this is no image of a compiled module, or one that is damaged at its beginning",
+            ),
             ImageError::Version { found, expected } => write!(
                 f,
                 "the image has format version {found}; this version of Sarsen reads {expected}"
