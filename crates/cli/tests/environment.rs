@@ -34,3 +34,13 @@ fn a_program_sees_the_variables_that_it_was_given_and_no_others() {
         "OURS=passed=on\0"
     );
 }
+
+#[test]
+fn a_variable_without_a_name_is_refused() {
+    for variable in ["", "=value"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sarsen"));
+        let arguments = ["run", "--env", variable, "program.wasm"];
+        let output = command.args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{variable:?}");
+    }
+}

@@ -39,7 +39,7 @@ pub(crate) struct Run {
     dir: Vec<DirMapping>,
 
     /// Set an environment variable; without a value, pass on our own if there is one
-    #[arg(long, value_name = "NAME[=VALUE]")]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     env: Vec<String>,
 
     /// Call this exported function instead of `_start`; print its results one a line
@@ -100,7 +100,9 @@ struct DirMapping {
 
 impl DirMapping {
     fn parse(text: &str) -> Result<DirMapping, String> {
-        let (host, guest) = text.split_once("::").unwrap_or((text, text));
+        let (host, guest) = text
+            .split_once("::")
+            .unwrap_or_else(|| (text, plain_path(text)));
         if host.is_empty() || guest.is_empty() {
             return Err("write HOST or HOST::GUEST, neither empty".to_owned());
         }
@@ -108,6 +110,28 @@ impl DirMapping {
             host: host.to_owned(),
             guest: guest.to_owned(),
         })
+    }
+}
+
+/// The path without what does not change its meaning. Programs look for the directory that a path
+/// begins with, and `./data/` or (as shells complete it) `data/` begins no path that they were given.
+fn plain_path(path: &str) -> &str {
+    let mut plain = path;
+    while let Some(rest) = plain.strip_prefix("./") {
+        plain = rest.trim_start_matches('/');
+    }
+    match plain.trim_end_matches('/') {
+        "" if path.starts_with('/') => "/",
+        "" if !path.is_empty() => ".",
+        plain => plain,
+    }
+}
+
+fn parse_variable(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("write NAME or NAME=VALUE".to_owned()),
+        _ if text.starts_with('=') => Err("the name before `=` is missing".to_owned()),
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -350,4 +374,37 @@ fn start_timer(engine: &Engine, timeout: Duration, interrupted: Arc<AtomicBool>)
         })
         .context("cannot start a thread for --timeout")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DirMapping, plain_path};
+
+    #[test]
+    fn directories_are_named_as_paths_into_them_begin() {
+        for (given, plain) in [
+            ("data", "data"),
+            ("data/", "data"),
+            ("./data//", "data"),
+            (".//./data/in", "data/in"),
+            ("../data/", "../data"),
+            (".", "."),
+            ("./", "."),
+            ("././", "."),
+            ("/", "/"),
+            ("///", "/"),
+            ("/data/", "/data"),
+            (".data", ".data"),
+            ("", ""),
+        ] {
+            assert_eq!(plain_path(given), plain, "{given}");
+        }
+        let mapping = DirMapping::parse("./data/").unwrap();
+        assert_eq!((&*mapping.host, &*mapping.guest), ("./data/", "data"));
+        let mapping = DirMapping::parse("data::./in/").unwrap();
+        assert_eq!((&*mapping.host, &*mapping.guest), ("data", "./in/"));
+        for refused in ["", "::in", "data::"] {
+            DirMapping::parse(refused).unwrap_err();
+        }
+    }
 }
