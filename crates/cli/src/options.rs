@@ -11,7 +11,7 @@ const FRAMES_SHOWN: usize = 24;
 /// Options that change the machine code that is made.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CodeOptions {
-    /// Switch WebAssembly proposals: `simd`, `gc=n`, …, or `all` that are known
+    /// Switch WebAssembly proposals: `threads`, `simd=n`, …, or `all` that are known
     ///
     /// Proposals that are part of a finished version of the standard are on anyway.
     #[arg(
@@ -25,6 +25,10 @@ pub(crate) struct CodeOptions {
     /// Optimize for speed, or compile as quickly as possible
     #[arg(long, value_name = "LEVEL", default_value = "speed")]
     opt_level: Level,
+
+    /// Give relaxed vector instructions the same results on every machine
+    #[arg(long)]
+    relaxed_simd_deterministic: bool,
 
     /// Inline small functions
     #[arg(long, value_name = "y|n", default_value = "y", hide = true, value_parser = yes_or_no)]
@@ -75,6 +79,7 @@ impl CodeOptions {
         let mut config = Config::new();
         config.wasm_features(self.features());
         config.compiler_inlining(self.inlining);
+        config.relaxed_simd_deterministic(self.relaxed_simd_deterministic);
         config.wasm_backtrace_max_frames(FRAMES_SHOWN);
         config.opt_level(match self.opt_level {
             Level::None => OptLevel::None,
@@ -176,6 +181,7 @@ mod tests {
             CodeOptions {
                 wasm: switches.collect(),
                 opt_level: Level::Speed,
+                relaxed_simd_deterministic: false,
                 inlining: true,
             }
             .features()

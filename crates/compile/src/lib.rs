@@ -34,7 +34,7 @@ use compiled::CompiledFunction;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use error::Result;
 use image::ImageParts;
-use lower::ModuleContext;
+use lower::{ModuleContext, RelaxedSimd};
 use optimize::Work;
 use read::Translation;
 use sarsen_abi::types::FuncType;
@@ -90,7 +90,7 @@ impl Compiler {
     /// When it is invalid under the features that are on, or exceeds a limit of the implementation.
     pub fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
         let translation = read::read(wasm, self.features)?;
-        let cx = ModuleContext::new(&translation.module, &translation.bodies, &self.settings);
+        let cx = self.context(&translation);
         let code = self.generate(&translation.module, Some(&cx));
         self.link(&translation, code.map_err(|e| translation.names.blame(e))?)
     }
@@ -115,7 +115,7 @@ impl Compiler {
     /// As [`Compiler::compile`].
     pub fn clif(&self, wasm: &[u8], func: FuncIndex) -> Result<Option<String>, CompileError> {
         let translation = read::read(wasm, self.features)?;
-        let cx = ModuleContext::new(&translation.module, &translation.bodies, &self.settings);
+        let cx = self.context(&translation);
         if func.index() >= cx.module.funcs.len() {
             return Ok(None);
         }
@@ -125,6 +125,12 @@ impl Compiler {
         let target = self.isa.frontend_config();
         let lowered = lower::lower_function(&cx, func, target, &mut Default::default())?;
         Ok(Some(lowered.clif.to_string()))
+    }
+
+    fn context<'a>(&'a self, translation: &'a Translation<'_>) -> ModuleContext<'a> {
+        let Translation { module, bodies, .. } = translation;
+        let relaxed_simd = RelaxedSimd::new(&*self.isa, &self.settings);
+        ModuleContext::new(module, bodies, &self.settings, relaxed_simd)
     }
 
     /// All code of a module: functions, then the stubs that they need.

@@ -87,9 +87,10 @@ proposals! {
     wasm_multi_memory = MultiMemory;
     /// 64-bit memories and tables. On by default.
     wasm_memory64 = Memory64;
-    /// Fixed-width vectors.
+    /// Fixed-width vectors. On by default.
     wasm_simd = Simd;
-    /// Vector instructions whose results may differ between machines.
+    /// Vector instructions whose results may differ between machines; see
+    /// [`Config::relaxed_simd_deterministic`]. On by default.
     wasm_relaxed_simd = RelaxedSimd;
     /// Shared memories and atomics.
     wasm_threads = Threads;
@@ -155,6 +156,14 @@ impl Config {
     /// in backtraces.
     pub fn compiler_inlining(&mut self, enable: bool) -> &mut Self {
         self.settings.inlining = enable;
+        self
+    }
+
+    /// Whether relaxed vector instructions have the same results on every machine, at the price of
+    /// speed: those of the specification's deterministic profile. Off by default, and then they are
+    /// what the machine's own instructions compute.
+    pub fn relaxed_simd_deterministic(&mut self, enable: bool) -> &mut Self {
+        self.settings.relaxed_simd_deterministic = enable;
         self
     }
 

@@ -10,14 +10,14 @@
 use super::error::ImageError;
 use super::section::Section;
 use super::varint::fixed_u32;
-use crate::features::Features;
+use crate::features::{Feature, Features};
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 
 /// The version of the format. Raise it with every change of the format, of what compiled code expects
 /// of the runtime ([`crate::vmctx`], [`crate::builtin`]), or of a type that [`crate::Module`] is made
 /// of.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What code was compiled for. An image records it, and is refused where it does not fit.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -143,6 +143,7 @@ impl Header {
             consume_fuel,
             epoch_interruption,
             inlining: _,
+            relaxed_simd_deterministic,
             opt_level: _,
         } = &self.settings;
         differs(
@@ -156,7 +157,16 @@ impl Header {
             "epoch_interruption",
             epoch_interruption,
             &host.epoch_interruption,
-        )
+        )?;
+        // Code that is deterministic without need does no harm.
+        if self.features_used.contains(Feature::RelaxedSimd) && host.relaxed_simd_deterministic {
+            differs(
+                "relaxed_simd_deterministic",
+                relaxed_simd_deterministic,
+                &true,
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -178,7 +188,6 @@ fn differs<T: PartialEq + ToString>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::Feature;
 
     fn header() -> Header {
         Header {
@@ -239,6 +248,18 @@ mod tests {
             "the image was compiled with consume_fuel = false; the engine has true (compile the \
              module again with what the image is to run with)"
         );
+
+        let everywhere = Settings {
+            relaxed_simd_deterministic: true,
+            ..Settings::default()
+        };
+        let mut relaxed = header();
+        assert_eq!(relaxed.check(&host(&everywhere, &|_| true)), Ok(()));
+        relaxed.features_used.set(Feature::RelaxedSimd, true);
+        let differs = relaxed.check_settings(&everywhere).unwrap_err();
+        assert!(differs.to_string().contains("relaxed_simd_deterministic"));
+        relaxed.settings = everywhere;
+        assert_eq!(relaxed.check_settings(&settings), Ok(()));
 
         let mut vectors = header();
         vectors.features_used.set(Feature::Simd, true);

@@ -3,7 +3,7 @@
 use super::function::Lowering;
 use super::region::Region;
 use super::signature::{POINTER, Repr};
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::{I8X16, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
 use sarsen_abi::types::HeapType;
 use sarsen_abi::{ConstOp, GlobalIndex};
@@ -79,6 +79,7 @@ impl Lowering<'_, '_> {
             ConstOp::I64Const(value) => self.iconst(I64, value),
             ConstOp::F32Const(bits) => self.builder.ins().f32const(f32::from_bits(bits)),
             ConstOp::F64Const(bits) => self.builder.ins().f64const(f64::from_bits(bits)),
+            ConstOp::V128Const(bits) => self.vector_constant(I8X16, bits.to_le_bytes()),
             ConstOp::RefNull(heap) => self.null(heap),
             ConstOp::RefFunc(func) => self.func_reference(func),
             _ => return None,

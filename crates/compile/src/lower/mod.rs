@@ -10,6 +10,7 @@
 //! | `control` | blocks, branches, returns, code that cannot be reached |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference` | the other instructions |
+//! | `simd` | instructions on vectors, a file for each family |
 //! | `interrupt` | counting fuel, looking at the epoch |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
 //! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
@@ -42,6 +43,7 @@ mod numeric;
 mod reference;
 mod region;
 mod signature;
+mod simd;
 mod source;
 mod table;
 
@@ -50,6 +52,7 @@ mod tests;
 
 pub(crate) use module_context::ModuleContext;
 pub(crate) use signature::{builtin_signature, wasm_signature};
+pub(crate) use simd::RelaxedSimd;
 
 use crate::compiled::SourceTable;
 use crate::error::Result;

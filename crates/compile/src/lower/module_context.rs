@@ -1,6 +1,7 @@
 //! What all lowerings of one module share, on all threads.
 
 use super::inline::{self, Candidate};
+use super::simd::RelaxedSimd;
 use crate::read::Body;
 use sarsen_abi::vmctx::VmCtxLayout;
 use sarsen_abi::{DefinedFuncIndex, Module, Settings};
@@ -14,6 +15,8 @@ pub(crate) struct ModuleContext<'a> {
     pub(crate) bodies: &'a [Body<'a>],
     /// The settings to compile under.
     pub(crate) settings: &'a Settings,
+    /// What relaxed vector instructions compute.
+    pub(super) relaxed_simd: RelaxedSimd,
     /// Where everything is in a vmctx.
     pub(crate) layout: VmCtxLayout,
     /// What is known of each function as a candidate for inlining, once somebody asked.
@@ -22,12 +25,18 @@ pub(crate) struct ModuleContext<'a> {
 
 impl<'a> ModuleContext<'a> {
     /// The context of a module under some settings.
-    pub(crate) fn new(module: &'a Module, bodies: &'a [Body<'a>], settings: &'a Settings) -> Self {
+    pub(crate) fn new(
+        module: &'a Module,
+        bodies: &'a [Body<'a>],
+        settings: &'a Settings,
+        relaxed_simd: RelaxedSimd,
+    ) -> Self {
         assert_eq!(module.num_defined_funcs(), bodies.len());
         ModuleContext {
             module,
             bodies,
             settings,
+            relaxed_simd,
             layout: VmCtxLayout::new(module),
             candidates: bodies.iter().map(|_| OnceLock::new()).collect(),
         }

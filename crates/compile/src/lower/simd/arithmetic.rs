@@ -42,10 +42,7 @@ impl Lowering<'_, '_> {
         operands: (Value, Value),
         choices: (Value, Value),
     ) -> Value {
-        let holds = self
-            .builder
-            .ins()
-            .fcmp(condition, operands.0, operands.1);
+        let holds = self.builder.ins().fcmp(condition, operands.0, operands.1);
         let holds = self.as_vector(holds, self.type_of(choices.0));
         self.builder.ins().bitselect(holds, choices.0, choices.1)
     }

@@ -90,7 +90,7 @@ impl Lowering<'_, '_> {
     }
 
     /// A constant vector of type `ty`.
-    fn vector_constant(&mut self, ty: Type, bytes: [u8; 16]) -> Value {
+    pub(super) fn vector_constant(&mut self, ty: Type, bytes: [u8; 16]) -> Value {
         let constant = self.builder.func.dfg.constants.insert(bytes[..].into());
         self.builder.ins().vconst(ty, constant)
     }

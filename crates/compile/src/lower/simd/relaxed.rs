@@ -30,7 +30,7 @@ impl RelaxedSimd {
                 fused: false,
             };
         }
-        let x86 = isa.triple().architecture == target_lexicon::Architecture::X86_64;
+        let x86 = isa.name() == "x64";
         let has_fma = |flag: cranelift_codegen::settings::Value| {
             flag.name == "has_fma" && flag.as_bool() == Some(true)
         };

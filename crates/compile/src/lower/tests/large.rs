@@ -1,9 +1,9 @@
 //! Sizes at the limits: what is quadratic or recursive shows here, as a test that does not end or
 //! overflows the stack.
 
-use super::{isa, lower_all};
+use super::{isa, lower_all, lower_with};
 use cranelift_codegen::verify_function;
-use sarsen_abi::Settings;
+use sarsen_abi::{Feature, Features, Settings};
 
 fn lower_and_verify(wat: &str) {
     let settings = Settings::default();
@@ -105,7 +105,11 @@ fn code_after_a_branch_is_skipped() {
 
 #[test]
 fn an_unsupported_instruction_is_an_error_with_its_place() {
-    let wasm = wat::parse_str("(module (func (result v128) (v128.const i64x2 0 0)))");
-    let error = lower_all(&wasm.expect("well-formed"), &Settings::default());
-    assert!(error.err().expect("vectors are off").offset().is_some());
+    let wasm = wat::parse_str("(module (func try end))").expect("well-formed");
+    let mut features = Features::default();
+    features.set(Feature::LegacyExceptions, true);
+    let error = lower_with(&wasm, &Settings::default(), features).err();
+    let error = error.expect("legacy exceptions are not lowered");
+    assert!(error.message().contains("Try"), "{error}");
+    assert!(error.offset().is_some(), "{error}");
 }

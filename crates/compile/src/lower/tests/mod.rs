@@ -6,13 +6,15 @@ mod code;
 mod inlining;
 mod large;
 mod suite;
+mod vectors;
 
-use super::{LoweredFunction, ModuleContext, lower_function};
+use super::{LoweredFunction, ModuleContext, RelaxedSimd, lower_function};
 use crate::error::Result;
+use crate::read::Translation;
 use crate::{read, target};
-use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::{CompiledCode, Context};
 use cranelift_frontend::FunctionBuilderContext;
 use sarsen_abi::{DefinedFuncIndex, Feature, Features, Settings};
 
@@ -27,8 +29,21 @@ fn lower_with(
     settings: &Settings,
     features: Features,
 ) -> Result<Vec<LoweredFunction>> {
+    let isa = isa(settings);
+    let relaxed_simd = RelaxedSimd::new(&*isa, settings);
+    lower_relaxed(wasm, settings, features, relaxed_simd)
+}
+
+/// Lowers every function of a module, its relaxed vector instructions as told.
+fn lower_relaxed(
+    wasm: &[u8],
+    settings: &Settings,
+    features: Features,
+    relaxed_simd: RelaxedSimd,
+) -> Result<Vec<LoweredFunction>> {
     let translation = read::read(wasm, features)?;
-    let cx = ModuleContext::new(&translation.module, &translation.bodies, settings);
+    let Translation { module, bodies, .. } = &translation;
+    let cx = ModuleContext::new(module, bodies, settings, relaxed_simd);
     let target = isa(settings).frontend_config();
     let mut builders = FunctionBuilderContext::new();
     (0..translation.bodies.len())
@@ -78,12 +93,17 @@ fn clif_under(wat: &str, settings: &Settings) -> String {
 
 /// Compiles a function, with Cranelift's verifier on; returns the instructions.
 fn assembly_of(function: &LoweredFunction, isa: &OwnedTargetIsa) -> String {
+    let code = compile(function, isa);
+    code.vcode.expect("it was asked for")
+}
+
+fn compile(function: &LoweredFunction, isa: &OwnedTargetIsa) -> CompiledCode {
     let mut context = Context::for_function(function.clif.clone());
     context.set_disasm(true);
-    let code = context
+    context
         .compile(&**isa, &mut ControlPlane::default())
-        .unwrap_or_else(|error| panic!("{}\n{}", error.inner, error.func));
-    code.vcode.clone().expect("it was asked for")
+        .unwrap_or_else(|error| panic!("{}\n{}", error.inner, error.func))
+        .clone()
 }
 
 /// The instructions of the last function of a module.

@@ -70,13 +70,9 @@ fn compile_files(files: impl Iterator<Item = TestFile<'static>>, settings: &Sett
     functions
 }
 
-fn latest_without_vectors() -> impl Iterator<Item = TestFile<'static>> {
-    spec(SpecVersion::Latest).filter(|file| !file.name().contains("simd"))
-}
-
 #[test]
 fn the_whole_suite_compiles() {
-    let functions = compile_files(latest_without_vectors(), &Settings::default());
+    let functions = compile_files(spec(SpecVersion::Latest), &Settings::default());
     assert!(functions > 3500, "only {functions} functions were found");
 }
 
@@ -88,6 +84,8 @@ fn proposals_compile() {
         Proposal::MultiMemory,
         Proposal::Memory64,
         Proposal::ExtendedConst,
+        Proposal::Simd,
+        Proposal::RelaxedSimd,
     ];
     for name in supported {
         let functions = compile_files(proposal(name), &Settings::default());
@@ -107,7 +105,7 @@ fn the_suite_compiles_with_fuel_and_epochs_and_explicit_checks() {
     let control = [
         "call", "loop", "br", "if", "memory", "table", "load", "store", "address",
     ];
-    let files = latest_without_vectors()
+    let files = spec(SpecVersion::Latest)
         .filter(|file| control.iter().any(|name| file.name().contains(name)));
     let functions = compile_files(files, &settings);
     assert!(functions > 900, "only {functions} functions were found");

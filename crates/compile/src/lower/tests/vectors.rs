@@ -1,0 +1,242 @@
+//! Properties of the code for vectors.
+
+use super::{assembly, clif_under, compile, count, isa, lower_relaxed};
+use crate::lower::RelaxedSimd;
+use cranelift_codegen::FinalizedRelocTarget;
+use cranelift_codegen::ir::ExternalName;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::Configurable;
+use sarsen_abi::{Features, Settings};
+
+/// The last function's instructions.
+fn instructions(wat: &str) -> String {
+    assembly(wat, &Settings::default())
+}
+
+fn deterministic() -> Settings {
+    Settings {
+        relaxed_simd_deterministic: true,
+        ..Settings::default()
+    }
+}
+
+/// A processor that has what Sarsen requires, and no more.
+fn minimal_isa() -> OwnedTargetIsa {
+    let mut builder = cranelift_native::builder_with_options(false).expect("the host is suitable");
+    for flag in [
+        "has_cmpxchg16b",
+        "has_popcnt",
+        "has_sse3",
+        "has_ssse3",
+        "has_sse41",
+        "has_sse42",
+    ] {
+        builder.enable(flag).expect("a flag of Cranelift's");
+    }
+    let flags = isa(&Settings::default()).flags().clone();
+    builder.finish(flags).expect("the flags are consistent")
+}
+
+/// One function for each instruction that has no operands but vectors.
+fn every_lanewise_instruction() -> Vec<String> {
+    let shapes = ["i8x16", "i16x8", "i32x4", "i64x2", "f32x4", "f64x2"];
+    let mut unary = Vec::new();
+    let mut binary = Vec::new();
+    let mut ternary = vec!["v128.bitselect".to_owned()];
+    for shape in shapes {
+        let of = |name: &&str| format!("{shape}.{name}");
+        unary.extend(["abs", "neg"].iter().map(of));
+        binary.extend(["eq", "ne", "add", "sub"].iter().map(of));
+        if shape.starts_with('f') {
+            unary.extend(["sqrt", "ceil", "floor", "trunc", "nearest"].iter().map(of));
+            let names = ["mul", "div", "min", "max", "pmin", "pmax", "lt", "ge"];
+            binary.extend(names.iter().map(of));
+            binary.extend(["relaxed_min", "relaxed_max"].iter().map(of));
+            ternary.extend(["relaxed_madd", "relaxed_nmadd"].iter().map(of));
+        } else {
+            binary.extend(["lt_s", "gt_s", "le_s", "ge_s"].iter().map(of));
+            ternary.push(of(&"relaxed_laneselect"));
+        }
+    }
+    unary.extend(
+        [
+            "i8x16.popcnt",
+            "i16x8.extadd_pairwise_i8x16_u",
+            "i64x2.extend_high_i32x4_s",
+            "i32x4.trunc_sat_f32x4_s",
+            "i32x4.trunc_sat_f32x4_u",
+            "i32x4.trunc_sat_f64x2_s_zero",
+            "i32x4.trunc_sat_f64x2_u_zero",
+            "i32x4.relaxed_trunc_f32x4_s",
+            "i32x4.relaxed_trunc_f64x2_s_zero",
+            "f32x4.convert_i32x4_u",
+            "f64x2.convert_low_i32x4_u",
+            "f32x4.demote_f64x2_zero",
+            "f64x2.promote_low_f32x4",
+        ]
+        .map(str::to_owned),
+    );
+    binary.extend(
+        [
+            "i64x2.mul",
+            "i8x16.swizzle",
+            "i8x16.relaxed_swizzle",
+            "i16x8.q15mulr_sat_s",
+            "i16x8.relaxed_q15mulr_s",
+            "i32x4.dot_i16x8_s",
+            "i64x2.extmul_low_i32x4_u",
+            "i8x16.narrow_i16x8_u",
+            "i16x8.relaxed_dot_i8x16_i7x16_s",
+        ]
+        .map(str::to_owned),
+    );
+    ternary.push("i32x4.relaxed_dot_i8x16_i7x16_add_s".to_owned());
+    let with_operands = |names: Vec<String>, count: usize| {
+        let params = "v128 ".repeat(count);
+        let operands: String = (0..count).map(|n| format!("local.get {n} ")).collect();
+        names
+            .into_iter()
+            .map(move |name| format!("(func (param {params}) (result v128) {operands} {name})"))
+    };
+    with_operands(unary, 1)
+        .chain(with_operands(binary, 2))
+        .chain(with_operands(ternary, 3))
+        .collect()
+}
+
+#[test]
+fn no_instruction_calls_a_library_on_the_least_processor() {
+    let isa = minimal_isa();
+    for settings in [Settings::default(), deterministic()] {
+        let relaxed_simd = RelaxedSimd::new(&*isa, &settings);
+        for func in every_lanewise_instruction() {
+            let wat = format!("(module {func})");
+            let wasm = wat::parse_str(&wat).expect("well-formed");
+            let lowered = lower_relaxed(&wasm, &settings, Features::default(), relaxed_simd);
+            let lowered = lowered.expect("it is supported");
+            let calls = compile(&lowered[0], &isa)
+                .buffer
+                .relocs()
+                .iter()
+                .any(|reloc| {
+                    matches!(
+                        &reloc.target,
+                        FinalizedRelocTarget::ExternalName(ExternalName::LibCall(_))
+                    )
+                });
+            assert!(!calls, "{func}");
+        }
+    }
+}
+
+#[test]
+fn a_vector_is_cast_only_where_its_lanes_change() {
+    let code = clif_under(
+        "(module (func (param v128 v128) (result v128)
+           (f32x4.add (f32x4.mul (local.get 0) (local.get 1)) (local.get 1))))",
+        &Settings::default(),
+    );
+    // Each parameter, each time it is used, and the result.
+    assert!(count(&code, "bitcast.f32x4") <= 3, "{code}");
+    let code = instructions(
+        "(module (func (param v128 v128) (result v128)
+           (i32x4.add (f32x4.mul (local.get 0) (local.get 1)) (local.get 1))))",
+    );
+    assert_eq!(count(&code, "mulps"), 1, "{code}");
+    assert_eq!(count(&code, "paddd"), 1, "{code}");
+    assert_eq!(
+        count(&code, "movd"),
+        0,
+        "no way through other registers: {code}"
+    );
+}
+
+#[test]
+fn choosing_by_a_comparison_is_one_instruction() {
+    for (name, instruction) in [
+        ("f32x4.pmin", "minps"),
+        ("f64x2.pmin", "minpd"),
+        ("f32x4.pmax", "maxps"),
+        ("f64x2.pmax", "maxpd"),
+        ("f32x4.relaxed_min", "minps"),
+        ("f64x2.relaxed_max", "maxpd"),
+    ] {
+        let code = instructions(&format!(
+            "(module (func (param v128 v128) (result v128)
+               ({name} (local.get 0) (local.get 1))))"
+        ));
+        assert_eq!(count(&code, instruction), 1, "{name}: {code}");
+        assert_eq!(count(&code, "cmp"), 0, "{name}: {code}");
+    }
+    let code = instructions(
+        "(module (func (param v128 v128) (result v128)
+           (v128.bitselect (local.get 0) (local.get 1)
+             (i32x4.eq (local.get 0) (local.get 1)))))",
+    );
+    assert_eq!(count(&code, "pblendvb"), 1, "{code}");
+}
+
+#[test]
+fn extending_and_multiplying_or_adding_is_one_instruction() {
+    for (name, instruction) in [
+        ("i32x4.dot_i16x8_s", "pmaddwd"),
+        ("i32x4.extmul_low_i16x8_u", "pmulhuw"),
+        ("i16x8.relaxed_dot_i8x16_i7x16_s", "pmaddubsw"),
+    ] {
+        let code = instructions(&format!(
+            "(module (func (param v128 v128) (result v128)
+               ({name} (local.get 0) (local.get 1))))"
+        ));
+        assert_eq!(count(&code, instruction), 1, "{name}: {code}");
+    }
+}
+
+#[test]
+fn partial_loads_are_checked_for_the_bytes_that_they_read() {
+    let settings = Settings {
+        memory_reservation: 1 << 20,
+        ..Settings::default()
+    };
+    for (name, size) in [
+        ("v128.load", 16),
+        ("v128.load8x8_s", 8),
+        ("v128.load32x2_u", 8),
+        ("v128.load8_splat", 1),
+        ("v128.load64_zero", 8),
+    ] {
+        let at = |address: u32| {
+            let wat = format!(
+                "(module (memory 1 1) (func (result v128) ({name} (i32.const {address}))))"
+            );
+            count(&clif_under(&wat, &settings), "user2")
+        };
+        assert_eq!(at(65536 - size), 0, "{name} in bounds cannot trap");
+        assert_eq!(at(65536 - size + 1), 1, "{name} out of bounds traps");
+    }
+}
+
+#[test]
+fn relaxed_instructions_are_the_machines_own_unless_results_must_be_the_same_everywhere() {
+    for (func, own) in [
+        (
+            "(param v128 v128) (result v128) (i8x16.relaxed_swizzle",
+            "x86_pshufb",
+        ),
+        ("(param v128 v128) (result v128) (f64x2.relaxed_min", "fcmp"),
+        (
+            "(param v128 v128) (result v128) (i16x8.relaxed_q15mulr_s",
+            "x86_pmulhrsw",
+        ),
+    ] {
+        let wat = format!("(module (func {func} (local.get 0) (local.get 1))))");
+        let relaxed = clif_under(&wat, &Settings::default());
+        assert_eq!(count(&relaxed, own), 1, "{relaxed}");
+        let everywhere = clif_under(&wat, &deterministic());
+        assert_eq!(count(&everywhere, own), 0, "{everywhere}");
+    }
+    let madd = "(module (func (param v128 v128 v128) (result v128)
+        (f32x4.relaxed_madd (local.get 0) (local.get 1) (local.get 2))))";
+    let code = clif_under(madd, &deterministic());
+    assert_eq!(count(&code, "fma "), 0, "{code}");
+    assert_eq!(count(&code, "fmul"), 1, "{code}");
+}
