@@ -29,21 +29,21 @@ fn instance() -> (Store<()>, Instance) {
     (store, instance)
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 2000)]
 fn typed_nop(bencher: Bencher<'_, '_>) {
     let (mut store, instance) = instance();
     let nop: TypedFunc<(), ()> = instance.get_typed_func(&mut store, "nop").unwrap();
     bencher.bench_local(move || nop.call(&mut store, ()).unwrap());
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 2000)]
 fn typed_add(bencher: Bencher<'_, '_>) {
     let (mut store, instance) = instance();
     let add: TypedFunc<(i32, i32), i32> = instance.get_typed_func(&mut store, "add").unwrap();
     bencher.bench_local(move || add.call(&mut store, (black_box(1), black_box(2))).unwrap());
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 2000)]
 fn dynamic_add(bencher: Bencher<'_, '_>) {
     let (mut store, instance) = instance();
     let add = instance.get_func(&mut store, "add").unwrap();

@@ -32,17 +32,19 @@ fn prepare(text: &str) -> (Engine, InstancePre<()>) {
 fn once(engine: &Engine, pre: &InstancePre<()>) -> i32 {
     let mut store = Store::new(engine, ());
     let instance = pre.instantiate(&mut store).unwrap();
-    let run = instance.get_typed_func::<(), i32>(&mut store, "run").unwrap();
+    let run = instance
+        .get_typed_func::<(), i32>(&mut store, "run")
+        .unwrap();
     run.call(&mut store, ()).unwrap()
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn small_warm(bencher: Bencher<'_, '_>) {
     let (engine, pre) = prepare(SMALL);
     bencher.bench_local(|| once(black_box(&engine), &pre));
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 fn one_mib_of_data_warm(bencher: Bencher<'_, '_>) {
     let (engine, pre) = prepare(&image_of_1_mib());
     bencher.bench_local(|| once(black_box(&engine), &pre));
