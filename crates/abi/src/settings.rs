@@ -31,6 +31,8 @@ pub struct Settings {
     pub inlining: bool,
     /// Relaxed vector instructions have the same results on every machine.
     pub relaxed_simd_deterministic: bool,
+    /// Arithmetic on floats gives no NaN but the canonical one.
+    pub nan_canonicalization: bool,
     /// The optimizer's level.
     pub opt_level: OptLevel,
 }
@@ -44,6 +46,7 @@ impl Default for Settings {
             epoch_interruption: false,
             inlining: true,
             relaxed_simd_deterministic: false,
+            nan_canonicalization: false,
             opt_level: OptLevel::Speed,
         }
     }

@@ -30,6 +30,10 @@ pub(crate) struct CodeOptions {
     #[arg(long)]
     relaxed_simd_deterministic: bool,
 
+    /// Let arithmetic on floats give no NaN but the canonical one
+    #[arg(long)]
+    nan_canonicalization: bool,
+
     /// Inline small functions
     #[arg(long, value_name = "y|n", default_value = "y", hide = true, value_parser = yes_or_no)]
     inlining: bool,
@@ -80,6 +84,7 @@ impl CodeOptions {
         config.wasm_features(self.features());
         config.compiler_inlining(self.inlining);
         config.relaxed_simd_deterministic(self.relaxed_simd_deterministic);
+        config.nan_canonicalization(self.nan_canonicalization);
         config.wasm_backtrace_max_frames(FRAMES_SHOWN);
         config.opt_level(match self.opt_level {
             Level::None => OptLevel::None,
@@ -182,6 +187,7 @@ mod tests {
                 wasm: switches.collect(),
                 opt_level: Level::Speed,
                 relaxed_simd_deterministic: false,
+                nan_canonicalization: false,
                 inlining: true,
             }
             .features()

@@ -81,8 +81,14 @@ fn flags(settings: &Settings) -> settings::Flags {
     } else {
         "false"
     };
+    let canonical_nans = if settings.nan_canonicalization {
+        "true"
+    } else {
+        "false"
+    };
     let flags = [
         ("opt_level", opt_level),
+        ("enable_nan_canonicalization", canonical_nans),
         ("enable_verifier", verify),
         // Stacks are walked by frame pointers alone.
         ("preserve_frame_pointers", "true"),

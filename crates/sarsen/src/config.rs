@@ -167,6 +167,18 @@ impl Config {
         self
     }
 
+    /// Whether arithmetic on floats gives no NaN but the canonical one, positive and with an empty
+    /// payload, so that results are the same on every machine. Off by default.
+    pub fn nan_canonicalization(&mut self, enable: bool) -> &mut Self {
+        self.settings.nan_canonicalization = enable;
+        self
+    }
+
+    /// The same as [`Config::nan_canonicalization`].
+    pub fn cranelift_nan_canonicalization(&mut self, enable: bool) -> &mut Self {
+        self.nan_canonicalization(enable)
+    }
+
     /// How much stack WebAssembly may use below the host frame that calls it, in bytes; 512 KiB by
     /// default. What exceeds it is a [`Trap::StackOverflow`](crate::Trap::StackOverflow). Where the
     /// thread's stack ends earlier, that counts.

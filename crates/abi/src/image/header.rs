@@ -144,6 +144,7 @@ impl Header {
             epoch_interruption,
             inlining: _,
             relaxed_simd_deterministic,
+            nan_canonicalization,
             opt_level: _,
         } = &self.settings;
         differs(
@@ -159,6 +160,9 @@ impl Header {
             &host.epoch_interruption,
         )?;
         // Code that is deterministic without need does no harm.
+        if host.nan_canonicalization {
+            differs("nan_canonicalization", nan_canonicalization, &true)?;
+        }
         if self.features_used.contains(Feature::RelaxedSimd) && host.relaxed_simd_deterministic {
             differs(
                 "relaxed_simd_deterministic",
@@ -260,6 +264,13 @@ mod tests {
         assert!(differs.to_string().contains("relaxed_simd_deterministic"));
         relaxed.settings = everywhere;
         assert_eq!(relaxed.check_settings(&settings), Ok(()));
+
+        let canonical = Settings {
+            nan_canonicalization: true,
+            ..Settings::default()
+        };
+        let differs = header().check_settings(&canonical).unwrap_err();
+        assert!(differs.to_string().contains("nan_canonicalization"));
 
         let mut vectors = header();
         vectors.features_used.set(Feature::Simd, true);

@@ -135,6 +135,10 @@ impl Lowering<'_, '_> {
             O::I32ShrU | O::I64ShrU => self.binary(Opcode::Ushr),
             O::I32Rotl | O::I64Rotl => self.binary(Opcode::Rotl),
             O::I32Rotr | O::I64Rotr => self.binary(Opcode::Rotr),
+            O::I64Add128 => self.wide_binary(Opcode::Iadd),
+            O::I64Sub128 => self.wide_binary(Opcode::Isub),
+            O::I64MulWideS => self.wide_multiply(Opcode::Sextend),
+            O::I64MulWideU => self.wide_multiply(Opcode::Uextend),
 
             // Floats.
             O::F32Eq | O::F64Eq => self.float_compare(FloatCC::Equal),

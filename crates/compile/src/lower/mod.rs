@@ -9,7 +9,7 @@
 //! | `dispatch` | tells which of the following an instruction belongs to |
 //! | `control` | blocks, branches, returns, code that cannot be reached |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
-//! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference` | the other instructions |
+//! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
 //! | `simd` | instructions on vectors, a file for each family |
 //! | `interrupt` | counting fuel, looking at the epoch |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
@@ -46,6 +46,7 @@ mod signature;
 mod simd;
 mod source;
 mod table;
+mod wide;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ mod objects;
 mod porting;
 mod traps;
 mod types;
+mod vectors;
 
 use sarsen::{Engine, Instance, Module, Store};
 
