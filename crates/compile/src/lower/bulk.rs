@@ -59,7 +59,7 @@ impl Lowering<'_, '_> {
     /// `memory.fill`
     pub(super) fn memory_fill(&mut self, memory: u32) {
         let (to, byte, length) = self.pop3();
-        self.consume_fuel_for(length);
+        self.before_bulk(length);
         if let Some(length) = self.inline_length(length) {
             self.fill_inline(MemoryIndex::new(memory), to, byte, length);
             return;
@@ -98,7 +98,7 @@ impl Lowering<'_, '_> {
     /// `memory.copy`
     pub(super) fn memory_copy(&mut self, to_memory: u32, from_memory: u32) {
         let (to, from, length) = self.pop3();
-        self.consume_fuel_for(length);
+        self.before_bulk(length);
         if let Some(length) = self.inline_length(length) {
             let from = self.place(MemoryIndex::new(from_memory), from, 0, length);
             let to = self.place(MemoryIndex::new(to_memory), to, 0, length);
@@ -146,7 +146,7 @@ impl Lowering<'_, '_> {
         let memory = self.index_argument(memory);
         let data = self.index_argument(data);
         let to = self.extend_index(to);
-        self.consume_fuel_for(length);
+        self.before_bulk(length);
         self.call_builtin(Builtin::MemoryInit, &[memory, data, to, from, length]);
     }
 

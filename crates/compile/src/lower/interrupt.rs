@@ -2,9 +2,11 @@
 //!
 //! Fuel is counted while lowering, over code that runs without a branch, and added to the store's
 //! counter before control leaves it: before branches and calls, and where control meets. The counter
-//! goes up from a negative number; it is looked at, like the epoch, where a function begins and at the
-//! head of every loop, so no code runs for long without.
+//! goes up from a negative number; it is looked at, like the epoch, where a function begins, at the
+//! head of every loop, and before every bulk operation that may be long (straight code may be full of
+//! them), so no code runs for long without.
 
+use super::bound::constant;
 use super::function::Lowering;
 use super::region::Region;
 use super::signature::POINTER;
@@ -17,6 +19,9 @@ use wasmparser::Operator;
 
 /// How many bytes or elements of a bulk operation cost one unit of fuel: 2 to this power.
 const BULK_FUEL_LOG2: i64 = 6;
+
+/// Bulk operations on as many bytes or elements take no longer than other instructions do, about.
+const SHORT_BULK: u64 = 256;
 
 /// The fuel that the code lowered last uses, and that is not yet counted in the store.
 #[derive(Default)]
@@ -53,14 +58,17 @@ impl Lowering<'_, '_> {
         }
     }
 
-    /// Counts a bulk operation on `length` bytes or elements, a number of 32 or 64 bits.
-    pub(super) fn consume_fuel_for(&mut self, length: Value) {
-        if !self.cx.settings.consume_fuel {
-            return;
+    /// Before a bulk operation on `length` bytes or elements, a number of 32 or 64 bits: counts it, and
+    /// lets the host interrupt.
+    pub(super) fn before_bulk(&mut self, length: Value) {
+        if self.cx.settings.consume_fuel {
+            let length = self.extend_index(length);
+            let units = self.builder.ins().ushr_imm_u(length, BULK_FUEL_LOG2);
+            self.add_fuel(units);
         }
-        let length = self.extend_index(length);
-        let units = self.builder.ins().ushr_imm_u(length, BULK_FUEL_LOG2);
-        self.add_fuel(units);
+        if constant(&self.builder.func.dfg, length).is_none_or(|length| length > SHORT_BULK) {
+            self.interruption_point();
+        }
     }
 
     fn add_fuel(&mut self, units: Value) {
@@ -76,7 +84,7 @@ impl Lowering<'_, '_> {
             .store(flags, used, store, offset::STORE_FUEL);
     }
 
-    /// Where a function begins, and at the head of a loop: lets the host interrupt.
+    /// Lets the host interrupt.
     pub(super) fn interruption_point(&mut self) {
         if self.cx.settings.consume_fuel {
             self.check_fuel();

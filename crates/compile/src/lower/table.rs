@@ -70,7 +70,7 @@ impl Lowering<'_, '_> {
         let (start, element, length) = self.pop3();
         let table = self.index_argument(table);
         let [start, element, length] = [start, element, length].map(|v| self.extend_index(v));
-        self.consume_fuel_for(length);
+        self.before_bulk(length);
         self.call_builtin(Builtin::TableFill, &[table, start, element, length]);
     }
 
@@ -80,7 +80,7 @@ impl Lowering<'_, '_> {
         let to_table = self.index_argument(to_table);
         let from_table = self.index_argument(from_table);
         let [to, from, length] = [to, from, length].map(|v| self.extend_index(v));
-        self.consume_fuel_for(length);
+        self.before_bulk(length);
         self.call_builtin(
             Builtin::TableCopy,
             &[to_table, to, from_table, from, length],
@@ -93,7 +93,7 @@ impl Lowering<'_, '_> {
         let table = self.index_argument(table);
         let elem = self.index_argument(elem);
         let to = self.extend_index(to);
-        self.consume_fuel_for(length);
+        self.before_bulk(length);
         self.call_builtin(Builtin::TableInit, &[table, elem, to, from, length]);
     }
 

@@ -209,3 +209,50 @@ fn the_callback_may_use_the_store_and_call_wasm() {
     assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::Interrupt));
     assert_eq!(store.data(), &[0]);
 }
+
+#[test]
+fn straight_code_full_of_bulk_operations_is_interrupted() {
+    let module = |operation: &str| {
+        let operations = operation.repeat(50);
+        format!(
+            r#"(module (memory 1024) (table $t 1000000 funcref) (data $d "") (elem $e func)
+                 (global $done (export "done") (mut i32) (i32.const 0))
+                 (func (export "f") (param $n i32) {operations}))"#
+        )
+    };
+    let count = "(global.set $done (i32.add (global.get $done) (i32.const 1)))";
+    for operation in [
+        "(memory.fill (i32.const 0) (i32.const 1) (i32.const 0x4000000))",
+        "(memory.copy (i32.const 0) (i32.const 1) (local.get $n))",
+        "(table.fill $t (i32.const 0) (ref.null func) (i32.const 1000000))",
+        "(table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 999999))",
+    ] {
+        let module = module(&format!("{operation}{count}"));
+        let run = |engine: &Engine, prepare: &dyn Fn(&mut Store<()>)| {
+            let (mut store, instance) = crate::instance_in(engine, &module);
+            prepare(&mut store);
+            let f = instance.get_typed_func::<i32, ()>(&mut store, "f").unwrap();
+            let error = f.call(&mut store, 0x3ff_0000).unwrap_err();
+            let done = instance.get_global(&mut store, "done").unwrap();
+            let done = done.get(&mut store).unwrap_i32();
+            (*error.downcast_ref::<Trap>().unwrap(), done)
+        };
+        let (trap, done) = run(&with_fuel(), &|store| store.set_fuel(5000).unwrap());
+        assert_eq!(trap, Trap::OutOfFuel, "{operation}");
+        assert!(done <= 1, "{operation}: {done}");
+        let engine = with_epochs();
+        let (trap, done) = run(&engine, &|store| {
+            // The function's beginning looks first, then the first operation.
+            let mut looks = 0;
+            store.set_epoch_deadline(0);
+            store.epoch_deadline_callback(move |_| {
+                looks += 1;
+                match looks {
+                    1 => Ok(UpdateDeadline::Continue(0)),
+                    _ => Err(Trap::Interrupt.into()),
+                }
+            });
+        });
+        assert_eq!((trap, done), (Trap::Interrupt, 0), "{operation}");
+    }
+}
