@@ -6,8 +6,8 @@
 //! | style | beyond the length | base |
 //! |---|---|---|
 //! | `Reserved` | inaccessible up to 4 GiB plus the guard: an access there faults | never changes |
-//! | `Checked` | never accessed | never changes |
-//! | `Movable` | never accessed | changes when it outgrows its slot |
+//! | `Checked` | inaccessible up to the end of the slot and its guard | never changes |
+//! | `Movable` | inaccessible up to the end of the slot and its guard | changes when it outgrows its slot |
 //!
 //! The length only grows. No references into a memory are given out except for as long as the caller
 //! vouches that no compiled code runs ([`LinearMemory::data`]).
@@ -126,7 +126,6 @@ impl LinearMemory {
         let length = bytes_of(&ty, ty.minimum).ok_or_else(too_large)?;
         let want = Want {
             len: length.next_multiple_of(PAGE_SIZE),
-            exact: style == MemoryStyle::Reserved,
             image,
         };
         // What never moves needs room for the largest size that it may reach.
@@ -240,7 +239,6 @@ impl LinearMemory {
     fn relocate(&mut self, accessible: usize) -> Result<(), MemoryError> {
         let want = Want {
             len: accessible,
-            exact: false,
             image: None,
         };
         let settings = self.pool.settings();

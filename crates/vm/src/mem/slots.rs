@@ -104,10 +104,9 @@ pub struct SlotPool {
 /// What a user wants of a slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Want<'a> {
-    /// How much must be accessible, in bytes; whole pages.
+    /// How much must be accessible, and no more, in bytes; whole pages. Compiled code leaves checks
+    /// to what is inaccessible after the length, whatever the memory's style.
     pub(super) len: usize,
-    /// Whether nothing more may be accessible.
-    pub(super) exact: bool,
     /// What it shall contain.
     pub(super) image: Option<ImageSource<'a>>,
 }
@@ -325,8 +324,7 @@ impl RawSlot {
         } else {
             u32::from(mapped.is_some()) + u32::from(image.is_some())
         };
-        let too_much = want.exact && self.writable > want.len;
-        images + u32::from(self.writable < want.len || too_much)
+        images + u32::from(self.writable != want.len)
     }
 
     /// Makes a slot that is new or has been reset what a user wants.
@@ -345,7 +343,7 @@ impl RawSlot {
         }
         if self.writable < want.len {
             self.extend(want.len)?;
-        } else if want.exact {
+        } else {
             self.shrink(want.len)?;
         }
         match (mapped, want.image) {

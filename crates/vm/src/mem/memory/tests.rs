@@ -199,6 +199,37 @@ fn what_lies_past_the_length_is_inaccessible_after_recycling() {
     assert!(small.contains(base.addr() - 1));
 }
 
+/// Compiled code leaves an access's offset and size to what is inaccessible after the length.
+#[test]
+fn what_lies_past_the_length_is_inaccessible_in_every_style() {
+    let index_64 = MemoryType {
+        index: IndexType::I64,
+        ..ty(2, None)
+    };
+    for (pool, ty) in [
+        (pool(), index_64),
+        (small_pool(16), ty(2, Some(8))),
+        (small_pool(16), ty(2, None)),
+    ] {
+        let make = |minimum| {
+            let ty = MemoryType { minimum, ..ty };
+            LinearMemory::new_for_host(&pool, ty).unwrap()
+        };
+        let mut big = make(2);
+        big.grow(3).unwrap();
+        scribble(&mut big);
+        let base = big.base();
+        drop(big);
+        for minimum in [1, 0] {
+            let small = make(minimum);
+            let style = small.style();
+            assert_eq!(small.base(), base, "recycled, {style:?}");
+            let past = base.wrapping_add(small.size_bytes());
+            assert!(!is_accessible(past), "{minimum} pages, {style:?}");
+        }
+    }
+}
+
 fn is_accessible(address: *mut u8) -> bool {
     let file = sealed_memfd("probe", b"x").unwrap();
     // SAFETY: `pread` checks the address, and writes a byte that no reference covers.
