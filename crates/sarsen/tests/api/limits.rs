@@ -204,6 +204,19 @@ fn configurations_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_reserve_that_no_stack_has_traps_at_once() {
+    for reserve in [1 << 40, usize::MAX] {
+        let mut config = Config::new();
+        config.host_stack_reserve(reserve);
+        let engine = Engine::new(&config).unwrap();
+        let (mut store, instance) = crate::instance_in(&engine, r#"(module (func (export "f")))"#);
+        let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
+        let error = f.call(&mut store, ()).unwrap_err();
+        assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::StackOverflow));
+    }
+}
+
+#[test]
 fn a_limiters_panic_comes_out_and_the_store_stays_usable() {
     struct Panics(bool);
     impl ResourceLimiter for Panics {
