@@ -133,6 +133,10 @@ fn deterministic_relaxed_instructions_do_as_their_counterparts() {
                (i32x4.relaxed_trunc_f32x4_s (local.get 0)))
              (func (export "min") (param v128 v128) (result v128)
                (f32x4.relaxed_min (local.get 0) (local.get 1)))
+             (func (export "dot") (param v128 v128) (result v128)
+               (i16x8.relaxed_dot_i8x16_i7x16_s (local.get 0) (local.get 1)))
+             (func (export "select") (param v128 v128) (result v128)
+               (i16x8.relaxed_laneselect (local.get 0) (v128.const i64x2 0 0) (local.get 1)))
              (func (export "madd") (param v128 v128) (result v128)
                (f64x2.relaxed_madd (local.get 0) (local.get 0) (local.get 1))))"#,
     );
@@ -151,6 +155,13 @@ fn deterministic_relaxed_instructions_do_as_their_counterparts() {
     let zero = u128::from((-0.0_f32).to_bits());
     assert_eq!(call("min", 0, zero), zero);
     assert_eq!(call("min", zero, 0), zero);
+    assert_eq!(
+        call("dot", 0x8080, 0x8080),
+        0x7fff,
+        "signed, with saturation"
+    );
+    assert_eq!(call("dot", 0x02fd, 0x7f01), 2 * 127 - 3);
+    assert_eq!(call("select", 0xffff, 0x8001), 0x8001, "bit by bit");
     // The square's last bits are lost before the addition.
     let x = 1.0 + f64::EPSILON;
     let product = x * x;

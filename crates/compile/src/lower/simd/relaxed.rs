@@ -1,13 +1,16 @@
 //! Relaxed SIMD: where the specification lets machines differ, the machine's own instruction.
 //!
 //! Where [`Settings::relaxed_simd_deterministic`] asks for the same results on every machine, or the
-//! machine has no such instruction, the first of the results that the specification lists is computed
-//! (core, §4.3.5 "Relaxed operations"): that of the instruction's counterpart in fixed-width SIMD,
-//! multiplication and addition with a rounding each, signed products.
+//! machine has no such instruction, they are those of the specification's deterministic profile: what
+//! the counterparts in fixed-width SIMD compute, a rounding each for multiplication and addition,
+//! products of signed numbers.
+//!
+//! Whichever of its results an instruction has, it and its relatives have it everywhere in a module
+//! (core, "Numerics", "Relaxed Operations": global parameters of the implementation).
 
 use crate::lower::function::Lowering;
 use cranelift_codegen::ir::condcodes::FloatCC;
-use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32X4, I64X2};
+use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32, I32X4, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Opcode, Type, Value};
 use cranelift_codegen::isa::TargetIsa;
 use sarsen_abi::Settings;
@@ -98,11 +101,24 @@ impl Lowering<'_, '_> {
 
     /// `relaxed_laneselect`: on x86-64 a lane is chosen by its mask's highest bit.
     pub(super) fn relaxed_lane_select(&mut self, ty: Type) {
-        // There is no such instruction for lanes of 16 bits.
-        if !self.cx.relaxed_simd.x86 || ty == I16X8 {
+        if !self.cx.relaxed_simd.x86 {
             return self.bitselect();
         }
+        if ty == I16X8 {
+            return self.select_lanes_of_16_bits();
+        }
         let (x, y, mask) = self.pop_three_vectors(ty);
+        let result = self.builder.ins().blendv(mask, x, y);
+        self.push_vector(result);
+    }
+
+    /// There is no such instruction for lanes of 16 bits, so both bytes of a mask get its highest bit.
+    fn select_lanes_of_16_bits(&mut self) {
+        let mask = self.pop_vector(I16X8);
+        let all_but_one = self.iconst(I32, 15);
+        let mask = self.builder.ins().sshr(mask, all_but_one);
+        let mask = self.as_vector(mask, I8X16);
+        let (x, y) = self.pop_vectors(I8X16);
         let result = self.builder.ins().blendv(mask, x, y);
         self.push_vector(result);
     }
@@ -155,13 +171,26 @@ impl Lowering<'_, '_> {
         self.push_vector(result);
     }
 
-    /// On x86-64 the lanes of `y`, which should have no more than 7 bits, are unsigned, and the sums
-    /// saturate.
+    /// The sums, with saturation, of neighbouring products. On x86-64 the lanes of `y`, which should
+    /// have no more than 7 bits, are unsigned.
     fn relaxed_products(&mut self, x: Value, y: Value) -> Value {
         if self.cx.relaxed_simd.x86 {
-            self.builder.ins().x86_pmaddubsw(x, y)
-        } else {
-            self.sum_of_products(x, y)
+            return self.builder.ins().x86_pmaddubsw(x, y);
         }
+        let (x_even, x_odd) = self.even_and_odd_lanes(x);
+        let (y_even, y_odd) = self.even_and_odd_lanes(y);
+        let even = self.builder.ins().imul(x_even, y_even);
+        let odd = self.builder.ins().imul(x_odd, y_odd);
+        self.builder.ins().sadd_sat(even, odd)
+    }
+
+    /// Every second lane of an `i8x16`, from the first and from the second on, sign-extended.
+    fn even_and_odd_lanes(&mut self, x: Value) -> (Value, Value) {
+        let pairs = self.as_vector(x, I16X8);
+        let half = self.iconst(I32, 8);
+        let even = self.builder.ins().ishl(pairs, half);
+        let even = self.builder.ins().sshr(even, half);
+        let odd = self.builder.ins().sshr(pairs, half);
+        (even, odd)
     }
 }

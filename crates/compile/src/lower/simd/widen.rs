@@ -41,7 +41,12 @@ impl Lowering<'_, '_> {
     /// The sums of neighbouring products of signed lanes of two vectors of type `from`.
     pub(super) fn dot_product(&mut self, from: Type) {
         let (x, y) = self.pop_vectors(from);
-        let result = self.sum_of_products(x, y);
+        let [low, high] = [Opcode::SwidenLow, Opcode::SwidenHigh].map(|opcode| {
+            let x = self.widened(opcode, x);
+            let y = self.widened(opcode, y);
+            self.builder.ins().imul(x, y)
+        });
+        let result = self.builder.ins().iadd_pairwise(low, high);
         self.push_vector(result);
     }
 
@@ -49,16 +54,6 @@ impl Lowering<'_, '_> {
     pub(super) fn sum_of_pairs(&mut self, (low, high): (Opcode, Opcode), x: Value) -> Value {
         let low = self.widened(low, x);
         let high = self.widened(high, x);
-        self.builder.ins().iadd_pairwise(low, high)
-    }
-
-    /// The sums of neighbouring products of signed lanes, twice as wide.
-    pub(super) fn sum_of_products(&mut self, x: Value, y: Value) -> Value {
-        let [low, high] = [Opcode::SwidenLow, Opcode::SwidenHigh].map(|opcode| {
-            let x = self.widened(opcode, x);
-            let y = self.widened(opcode, y);
-            self.builder.ins().imul(x, y)
-        });
         self.builder.ins().iadd_pairwise(low, high)
     }
 

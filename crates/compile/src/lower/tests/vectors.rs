@@ -216,6 +216,27 @@ fn partial_loads_are_checked_for_the_bytes_that_they_read() {
 }
 
 #[test]
+fn relaxed_lanes_of_every_width_are_selected_by_their_masks_highest_bit() {
+    for (shape, blend) in [
+        ("i8x16", "pblendvb"),
+        ("i16x8", "pblendvb"),
+        ("i32x4", "blendvps"),
+        ("i64x2", "blendvpd"),
+    ] {
+        let code = instructions(&format!(
+            "(module (func (param v128 v128 v128) (result v128)
+               ({shape}.relaxed_laneselect (local.get 0) (local.get 1) (local.get 2))))"
+        ));
+        assert_eq!(count(&code, blend), 1, "{shape}: {code}");
+        assert_eq!(
+            count(&code, "psraw"),
+            usize::from(shape == "i16x8"),
+            "{code}"
+        );
+    }
+}
+
+#[test]
 fn relaxed_instructions_are_the_machines_own_unless_results_must_be_the_same_everywhere() {
     for (func, own) in [
         (
