@@ -204,6 +204,19 @@ fn configurations_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_memory_that_no_address_space_holds_is_one_error() {
+    let mut store = Store::new(&Engine::default(), ());
+    // 2 PiB.
+    let error = Memory::new(&mut store, MemoryType::new64(1 << 35, None)).unwrap_err();
+    assert!(error.to_string().contains("no room for a linear memory"));
+    assert_eq!(
+        error.chain().count(),
+        1,
+        "the cause is told twice: {error:?}"
+    );
+}
+
+#[test]
 fn a_reserve_that_no_stack_has_traps_at_once() {
     for reserve in [1 << 40, usize::MAX] {
         let mut config = Config::new();

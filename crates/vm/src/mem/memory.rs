@@ -49,14 +49,8 @@ impl fmt::Display for MemoryError {
     }
 }
 
-impl std::error::Error for MemoryError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            MemoryError::TooLarge { .. } => None,
-            MemoryError::System(error) => Some(error),
-        }
-    }
-}
+// The system's error is in the message, so it is no source: it would be shown twice.
+impl std::error::Error for MemoryError {}
 
 impl From<rustix::io::Errno> for MemoryError {
     fn from(error: rustix::io::Errno) -> Self {
