@@ -153,7 +153,8 @@ fn limit_on_slow_path(
     let limit = match thread::native_stack() {
         Some(stack) if stack.contains(&sp) => {
             let inherited = Some(inherited).filter(|limit| stack.contains(limit));
-            own.max(stack.start.saturating_add(reserve)).max(inherited.unwrap_or(0))
+            own.max(stack.start.saturating_add(reserve))
+                .max(inherited.unwrap_or(0))
         }
         // The bounds of this stack are unknown: the host must leave enough room.
         _ => own,
