@@ -133,7 +133,11 @@ pub(crate) fn everything(multi_value: bool, reference_types: bool) -> Vec<u8> {
             Value::I64(_) => "i64",
             _ => "f64",
         };
-        let ty = if *mutable { format!("(mut {ty})") } else { ty.to_owned() };
+        let ty = if *mutable {
+            format!("(mut {ty})")
+        } else {
+            ty.to_owned()
+        };
         text += &format!("(import \"{MODULE}\" \"{name}\" (global {ty}))");
     }
     for function in FUNCTIONS {

@@ -250,9 +250,11 @@ fn value_into(
         Value::F32(n) => Val::F32(n),
         Value::F64(n) => Val::F64(n),
         Value::Func(some) => Val::FuncRef(func.filter(|_| some)),
-        Value::Extern(number) => Val::ExternRef(number.map(|number| {
-            ExternRef::new(&mut store, number).expect("the heap is large enough")
-        })),
+        Value::Extern(number) => {
+            Val::ExternRef(number.map(|number| {
+                ExternRef::new(&mut store, number).expect("the heap is large enough")
+            }))
+        }
     }
 }
 

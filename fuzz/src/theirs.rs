@@ -10,10 +10,11 @@ use wasmi::{
 };
 
 /// An engine with every proposal that is generated.
-pub(crate) fn engine() -> Engine {
+pub(crate) fn engine(counts_fuel: bool) -> Engine {
     let mut config = Config::default();
     config
         .wasm_custom_page_sizes(true)
+        .consume_fuel(counts_fuel)
         // So that whether a module is refused does not depend on what is called.
         .compilation_mode(CompilationMode::Eager)
         .set_max_recursion_depth(10_000)
@@ -46,6 +47,8 @@ impl Theirs {
         };
         let mut store = Store::new(engine, data);
         store.limiter(|data| &mut data.limits);
+        // An error where no fuel is counted.
+        let _ = store.set_fuel(u64::MAX >> 2);
         let mut linker = Linker::new(engine);
         let imported = define(&mut store, &mut linker);
         let (instance, outcome) = match linker.instantiate_and_start(&mut store, module) {
@@ -63,13 +66,19 @@ impl Theirs {
     /// Calls a function that is exported.
     pub(crate) fn call(&mut self, name: &str, arguments: &[Value]) -> Outcome {
         let instance = self.instance.expect("it was instantiated");
-        let func = instance.get_func(&self.store, name).expect("it is exported");
+        let func = instance
+            .get_func(&self.store, name)
+            .expect("it is exported");
         let arguments: Vec<Val> = arguments
             .iter()
             .map(|value| value_into(&mut self.store, *value, Some(func)))
             .collect();
         let ty = func.ty(&self.store);
-        let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::default_for_ty(*ty)).collect();
+        let mut results: Vec<Val> = ty
+            .results()
+            .iter()
+            .map(|ty| Val::default_for_ty(*ty))
+            .collect();
         func.call(&mut self.store, &arguments, &mut results)
             .map_err(|error| failure(&error))?;
         Ok(results

@@ -28,8 +28,14 @@ fn generated_modules_run_as_in_another_runtime() {
         }
     }
     println!("{counts:?}");
-    assert!(counts.modules >= 4 * counts.refused, "too few ran: {counts:?}");
-    assert!(counts.calls > counts.failures, "too few succeeded: {counts:?}");
+    assert!(
+        counts.modules >= 4 * counts.refused,
+        "too few ran: {counts:?}"
+    );
+    assert!(
+        counts.calls > counts.failures,
+        "too few succeeded: {counts:?}"
+    );
 }
 
 #[test]

@@ -69,8 +69,10 @@ impl Lowering<'_, '_> {
     pub(super) fn table_fill(&mut self, table: u32) {
         let (start, element, length) = self.pop3();
         let table = self.index_argument(table);
-        let [start, element, length] = [start, element, length].map(|v| self.extend_index(v));
+        let [start, length] = [start, length].map(|v| self.extend_index(v));
         self.before_bulk(length);
+        // Not before: a reference that has been extended is none that a collector would find.
+        let element = self.extend_index(element);
         self.call_builtin(Builtin::TableFill, &[table, start, element, length]);
     }
 
