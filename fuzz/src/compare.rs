@@ -37,9 +37,6 @@ pub struct Counts {
     pub failures: u64,
     /// Modules not followed to the end, because a runtime's stack was.
     pub exhausted: u64,
-    /// Modules that the other runtime runs as Sarsen does when it counts fuel, and otherwise when it
-    /// does not: its translator confuses operands at times, and others with other instructions around.
-    pub mistaken: u64,
     /// Bytes of memories that were compared.
     pub bytes: u64,
 }
@@ -52,7 +49,6 @@ impl AddAssign for Counts {
         self.calls += more.calls;
         self.failures += more.failures;
         self.exhausted += more.exhausted;
-        self.mistaken += more.mistaken;
         self.bytes += more.bytes;
     }
 }
@@ -61,8 +57,6 @@ impl AddAssign for Counts {
 pub struct Bench {
     ours: HashMap<Settings, sarsen::Engine>,
     theirs: wasmi::Engine,
-    /// With instructions that count fuel among the others.
-    theirs_counting: wasmi::Engine,
 }
 
 /// Engines that are kept at once.
@@ -77,8 +71,7 @@ impl Default for Bench {
     fn default() -> Bench {
         Bench {
             ours: HashMap::new(),
-            theirs: theirs::engine(false),
-            theirs_counting: theirs::engine(true),
+            theirs: theirs::engine(),
         }
     }
 }
@@ -90,24 +83,7 @@ impl Bench {
     ///
     /// The first difference, or a panic of ours.
     pub fn run(&mut self, case: &Case) -> Result<Counts, Difference> {
-        let theirs = self.theirs.clone();
-        let difference = match self.run_guarded(case, &theirs) {
-            Ok(counts) => return Ok(counts),
-            Err(difference) => difference,
-        };
-        let counting = self.theirs_counting.clone();
-        match self.run_guarded(case, &counting) {
-            Ok(mut counts) if counts.modules > 0 => {
-                counts.mistaken = 1;
-                Ok(counts)
-            }
-            _ => Err(difference),
-        }
-    }
-
-    fn run_guarded(&mut self, case: &Case, theirs: &wasmi::Engine) -> Result<Counts, Difference> {
-        let run = AssertUnwindSafe(|| self.run_unguarded(case, theirs));
-        catch_unwind(run).unwrap_or_else(|payload| {
+        catch_unwind(AssertUnwindSafe(|| self.run_unguarded(case))).unwrap_or_else(|payload| {
             let message = payload
                 .downcast_ref::<String>()
                 .map(String::as_str)
@@ -117,16 +93,12 @@ impl Bench {
         })
     }
 
-    fn run_unguarded(&mut self, case: &Case, theirs: &wasmi::Engine) -> Result<Counts, Difference> {
+    fn run_unguarded(&mut self, case: &Case) -> Result<Counts, Difference> {
         let engine = self.engine(&case.settings);
         let our_module = ours::load(&engine, &case.module, case.loading);
-        // Its translator has assertions that some modules break.
-        let their_module = catch_unwind(AssertUnwindSafe(|| {
-            wasmi::Module::new(theirs, &case.module)
-        }));
-        let their_module = match their_module {
-            Ok(Ok(module)) => module,
-            Ok(Err(_)) | Err(_) => {
+        let their_module = match wasmi::Module::new(&self.theirs, &case.module) {
+            Ok(module) => module,
+            Err(_) => {
                 return Ok(Counts {
                     refused: 1,
                     ..Counts::default()
@@ -144,7 +116,7 @@ impl Bench {
         while counts.instances < INSTANCES {
             counts.instances += 1;
             let (mut ours, our_outcome) = Ours::start(&engine, &our_module, &case.settings);
-            let (mut other, their_outcome) = Theirs::start(theirs, &their_module);
+            let (mut other, their_outcome) = Theirs::start(&self.theirs, &their_module);
             let mut end = compare("instantiation", &their_outcome, &our_outcome)?;
             let instantiated = our_outcome.is_ok();
             while end == End::Success {

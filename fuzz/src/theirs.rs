@@ -5,16 +5,15 @@ use crate::observe::{Failure, HostCall, Item, Outcome, State, TABLE_ELEMENTS, Tr
 use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{
     AsContext, AsContextMut, Caller, CompilationMode, Config, Engine, Error, Extern, ExternRef,
-    Func, FuncType, Global, Instance, Linker, Memory, MemoryType, Module, Mutability, Nullable,
-    Ref, RefType, Store, StoreLimits, StoreLimitsBuilder, Table, TableType, TrapCode, Val, ValType,
+    Func, FuncType, Global, Instance, Linker, Memory, MemoryType, Module, Mutability, Ref, Store,
+    StoreLimits, StoreLimitsBuilder, Table, TableType, TrapCode, Val, ValType,
 };
 
 /// An engine with every proposal that is generated.
-pub(crate) fn engine(counts_fuel: bool) -> Engine {
+pub(crate) fn engine() -> Engine {
     let mut config = Config::default();
     config
         .wasm_custom_page_sizes(true)
-        .consume_fuel(counts_fuel)
         // So that whether a module is refused does not depend on what is called.
         .compilation_mode(CompilationMode::Eager)
         .set_max_recursion_depth(10_000)
@@ -47,8 +46,6 @@ impl Theirs {
         };
         let mut store = Store::new(engine, data);
         store.limiter(|data| &mut data.limits);
-        // An error where no fuel is counted.
-        let _ = store.set_fuel(u64::MAX >> 2);
         let mut linker = Linker::new(engine);
         let imported = define(&mut store, &mut linker);
         let (instance, outcome) = match linker.instantiate_and_start(&mut store, module) {
@@ -74,11 +71,7 @@ impl Theirs {
             .map(|value| value_into(&mut self.store, *value, Some(func)))
             .collect();
         let ty = func.ty(&self.store);
-        let mut results: Vec<Val> = ty
-            .results()
-            .iter()
-            .map(|ty| Val::default_for_ty(*ty))
-            .collect();
+        let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::default(*ty)).collect();
         func.call(&mut self.store, &arguments, &mut results)
             .map_err(|error| failure(&error))?;
         Ok(results
@@ -119,10 +112,8 @@ impl Theirs {
     fn table(&self, table: Table) -> Item {
         let size = table.size(&self.store);
         let elements = (0..size.min(TABLE_ELEMENTS)).map(|index| {
-            match table.get(&self.store, index).expect("within its size") {
-                Ref::Func(func) => Value::Func(!func.is_null()),
-                Ref::Extern(reference) => value_from(&self.store, &Val::ExternRef(reference)),
-            }
+            let element = table.get(&self.store, index);
+            value_from(&self.store, &element.expect("within its size"))
         });
         Item::Table(elements.collect(), size)
     }
@@ -153,8 +144,8 @@ fn define(store: &mut Store<Data>, linker: &mut Linker<Data>) -> Vec<(String, Ex
     let (minimum, maximum) = host::MEMORY;
     let memory = Memory::new(&mut *store, MemoryType::new(minimum, maximum));
     let (minimum, maximum) = host::TABLE;
-    let ty = TableType::new(RefType::Func, minimum, maximum);
-    let table = Table::new(&mut *store, ty, Ref::Func(Nullable::Null));
+    let ty = TableType::new(ValType::FuncRef, minimum, maximum);
+    let table = Table::new(&mut *store, ty, Val::FuncRef(Ref::Null));
     let mut items: Vec<(String, Extern)> = vec![
         ("memory".to_owned(), memory.expect("it fits").into()),
         ("table".to_owned(), table.expect("it fits").into()),
@@ -195,12 +186,12 @@ fn value_into(store: impl AsContextMut<Data = Data>, value: Value, func: Option<
         Value::F32(n) => Val::F32(wasmi::F32::from_bits(n)),
         Value::F64(n) => Val::F64(wasmi::F64::from_bits(n)),
         Value::Func(some) => Val::FuncRef(match func {
-            Some(func) if some => Nullable::Val(func),
-            _ => Nullable::Null,
+            Some(func) if some => Ref::Val(func),
+            _ => Ref::Null,
         }),
         Value::Extern(number) => Val::ExternRef(match number {
-            Some(number) => Nullable::Val(ExternRef::new(store, number)),
-            None => Nullable::Null,
+            Some(number) => Ref::Val(ExternRef::new(store, number)),
+            None => Ref::Null,
         }),
     }
 }
@@ -250,7 +241,6 @@ fn failure(error: &Error) -> Failure {
         TrapCode::IntegerDivisionByZero => Failure::Trap(Trap::DivisionByZero),
         TrapCode::BadConversionToInteger => Failure::Trap(Trap::BadConversion),
         TrapCode::StackOverflow => Failure::Exhausted("their stack".to_owned()),
-        TrapCode::OutOfSystemMemory => Failure::Exhausted("their memory".to_owned()),
         TrapCode::OutOfFuel | TrapCode::GrowthOperationLimited => {
             Failure::Other(format!("{code:?}"))
         }

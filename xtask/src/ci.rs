@@ -50,5 +50,9 @@ pub(crate) fn run() -> Result<(), String> {
         "first command",
         &["run", "--release", "--", "examples/wasi/mandelbrot.wat"],
     )?;
-    cargo_step("tests", &["test", "--workspace"])
+    cargo_step("tests", &["test", "--workspace"])?;
+    cargo_step(
+        "second opinion",
+        &["test", "--locked", "--manifest-path", "fuzz/Cargo.toml"],
+    )
 }

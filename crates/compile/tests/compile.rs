@@ -3,7 +3,7 @@
 use rayon::ThreadPoolBuilder;
 use sarsen_abi::image::ImageLayout;
 use sarsen_abi::types::{FuncType, ValType};
-use sarsen_abi::{Feature, Features, FuncIndex, TypeId, TypeIndex};
+use sarsen_abi::{Feature, Features, FuncIndex, Settings, TypeId, TypeIndex};
 use sarsen_compile::{CompileError, Compiler};
 
 fn compiler(features: Features) -> Compiler {
@@ -182,4 +182,25 @@ fn fifty_thousand_locals_are_compiled() {
     let set = |i| [&[0x42, 1, 0x21][..], &leb128(i)].concat();
     let code: Vec<u8> = (0..COUNT).flat_map(set).collect();
     compile_body(&locals, &code);
+}
+
+/// A debug build checks the rules for references in every function that it compiles.
+#[test]
+fn references_are_kept_as_such_while_the_host_may_interrupt_table_instructions() {
+    let settings = Settings {
+        consume_fuel: true,
+        epoch_interruption: true,
+        ..Settings::default()
+    };
+    let wasm = wasm(
+        "(module (table $t 10 externref)
+           (func (param externref i32)
+             (table.fill $t (local.get 1) (local.get 0) (local.get 1))
+             (drop (table.grow $t (local.get 0) (local.get 1)))
+             (table.set $t (local.get 1) (local.get 0))
+             (table.copy $t $t (local.get 1) (local.get 1) (local.get 1))))",
+    );
+    let compiler = Compiler::new(settings, Features::default());
+    let compiler = compiler.expect("the tests run on a supported machine");
+    compiler.compile(&wasm).expect("it is valid");
 }
