@@ -169,6 +169,7 @@ fn config(bytes: &mut Unstructured<'_>) -> Result<Config> {
         saturating_float_to_int_enabled: bytes.ratio(3, 4)?,
         sign_extension_ops_enabled: bytes.ratio(3, 4)?,
         custom_page_sizes_enabled: bytes.ratio(1, 6)?,
+        wide_arithmetic_enabled: bytes.ratio(1, 4)?,
         max_memories: memories,
         max_tables: if reference_types { 4 } else { 1 },
         // A module whose accesses are all made safe gets further than one that traps at its first.
@@ -197,7 +198,6 @@ fn config(bytes: &mut Unstructured<'_>) -> Result<Config> {
         relaxed_simd_enabled: false,
         simd_enabled: false,
         threads_enabled: false,
-        wide_arithmetic_enabled: false,
         ..Config::default()
     })
 }

@@ -25,6 +25,7 @@ pub(crate) fn engine(settings: &Settings) -> Engine {
         .epoch_interruption(settings.epochs)
         .memory_init_cow(settings.copy_on_write)
         .wasm_custom_page_sizes(true)
+        .wasm_wide_arithmetic(true)
         .max_wasm_stack(2 << 20);
     Engine::new(&config).expect("the settings are possible")
 }

@@ -14,6 +14,7 @@ pub(crate) fn engine() -> Engine {
     let mut config = Config::default();
     config
         .wasm_custom_page_sizes(true)
+        .wasm_wide_arithmetic(true)
         // So that whether a module is refused does not depend on what is called.
         .compilation_mode(CompilationMode::Eager)
         .set_max_recursion_depth(10_000)

@@ -53,6 +53,6 @@ pub(crate) fn run() -> Result<(), String> {
     cargo_step("tests", &["test", "--workspace"])?;
     cargo_step(
         "second opinion",
-        &["test", "--locked", "--manifest-path", "fuzz/Cargo.toml"],
+        &["test", "--manifest-path", "fuzz/Cargo.toml"],
     )
 }
