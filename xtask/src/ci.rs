@@ -50,7 +50,7 @@ pub(crate) fn run() -> Result<(), String> {
         "first command",
         &["run", "--release", "--", "examples/wasi/mandelbrot.wat"],
     )?;
-    cargo_step("tests", &["test", "--workspace"])?;
+    cargo_step("tests", &["test"])?;
     cargo_step(
         "second opinion",
         &["test", "--manifest-path", "fuzz/Cargo.toml"],

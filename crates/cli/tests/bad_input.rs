@@ -100,7 +100,11 @@ fn an_error_in_a_binary_says_where() {
     // (func (result i32)) with an empty body.
     let module = wat::parse_str("(module (func $f (result i32) i64.const 0))").unwrap();
     let file = scratch.write("invalid.wasm", module);
-    fails(&run(&["run", text(&file)]), FAILED, &["invalid.wasm", "offset 0x"]);
+    fails(
+        &run(&["run", text(&file)]),
+        FAILED,
+        &["invalid.wasm", "offset 0x"],
+    );
 }
 
 #[test]
@@ -113,7 +117,11 @@ fn a_truncated_module_is_refused_at_every_length() {
     }
     let scratch = Scratch::new();
     let file = scratch.write("short.wasm", &module[..module.len() - 3]);
-    fails(&run(&["run", text(&file)]), FAILED, &["short.wasm", "offset 0x"]);
+    fails(
+        &run(&["run", text(&file)]),
+        FAILED,
+        &["short.wasm", "offset 0x"],
+    );
 }
 
 #[test]
@@ -136,7 +144,11 @@ fn a_missing_import_is_named_with_its_type() {
         "import.wat",
         r#"(module (import "env" "log" (func (param i32 i64))) (func (export "_start")))"#,
     );
-    fails(&run(&["run", text(&file)]), FAILED, &["env", "log", "i32", "i64"]);
+    fails(
+        &run(&["run", text(&file)]),
+        FAILED,
+        &["env", "log", "i32", "i64"],
+    );
     let output = run(&["run", "--unknown-imports=trap", text(&file)]);
     assert!(output.status.success(), "{}", stderr(&output));
 }
@@ -151,7 +163,11 @@ fn an_import_of_another_type_says_what_was_wanted_and_found() {
              (memory (export "memory") 1)
              (func (export "_start")))"#,
     );
-    fails(&run(&["run", text(&file)]), FAILED, &["fd_write", "i64", "f32", "i32"]);
+    fails(
+        &run(&["run", text(&file)]),
+        FAILED,
+        &["fd_write", "i64", "f32", "i32"],
+    );
 }
 
 #[test]
@@ -202,22 +218,45 @@ fn a_directory_that_does_not_exist_is_named() {
 fn an_unknown_option_or_feature_is_a_usage_error() {
     let scratch = Scratch::new();
     let file = scratch.write("sample.wasm", sample());
-    fails(&run(&["run", "--no-such-option", text(&file)]), USAGE, &["no-such-option"]);
-    fails(&run(&["run", "--wasm", "sind", text(&file)]), USAGE, &["sind", "simd"]);
+    fails(
+        &run(&["run", "--no-such-option", text(&file)]),
+        USAGE,
+        &["no-such-option"],
+    );
+    fails(
+        &run(&["run", "--wasm", "sind", text(&file)]),
+        USAGE,
+        &["sind", "simd"],
+    );
 }
 
 #[test]
 fn a_memory_or_table_over_its_limit_is_refused() {
     let scratch = Scratch::new();
-    let large = scratch.write("large.wat", r#"(module (memory 100) (func (export "_start")))"#);
+    let large = scratch.write(
+        "large.wat",
+        r#"(module (memory 100) (func (export "_start")))"#,
+    );
     let output = run(&["run", "--max-memory", "1000000", text(&large)]);
     fails(&output, FAILED, &["memory"]);
     let grows = scratch.write(
         "grows.wat",
         r#"(module (memory 1) (func (export "grow") (result i32) (memory.grow (i32.const 100))))"#,
     );
-    let output = run(&["run", "--max-memory", "1000000", "--invoke", "grow", text(&grows)]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "-1\n", "{}", stderr(&output));
+    let output = run(&[
+        "run",
+        "--max-memory",
+        "1000000",
+        "--invoke",
+        "grow",
+        text(&grows),
+    ]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "-1\n",
+        "{}",
+        stderr(&output)
+    );
     let table = scratch.write(
         "table.wat",
         r#"(module (table 4294967295 funcref) (func (export "_start")))"#,
@@ -235,7 +274,12 @@ fn a_module_with_100000_functions_runs() {
     let scratch = Scratch::new();
     let file = scratch.write("many.wat", module);
     let output = run(&["run", "--invoke", "last", text(&file)]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "7\n", "{}", stderr(&output));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "7\n",
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -251,7 +295,12 @@ fn a_function_with_50000_locals_runs() {
         ),
     );
     let output = run(&["run", "--invoke", "f", text(&file), "5"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "5\n", "{}", stderr(&output));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "5\n",
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -262,7 +311,8 @@ fn deep_nesting_runs() {
     body.extend([0x02, 0x40].repeat(DEPTH));
     body.extend([0x0b].repeat(DEPTH));
     body.extend([0x41, 0x09, 0x0b]);
-    let mut module = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x07\x05\x01\x01f\0\0".to_vec();
+    let mut module =
+        b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x07\x05\x01\x01f\0\0".to_vec();
     let mut section = vec![0x01];
     section.extend(leb128(body.len()));
     section.extend(body);
@@ -272,7 +322,12 @@ fn deep_nesting_runs() {
     let scratch = Scratch::new();
     let file = scratch.write("deep.wasm", module);
     let output = run(&["run", "--invoke", "f", text(&file)]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "9\n", "{}", stderr(&output));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "9\n",
+        "{}",
+        stderr(&output)
+    );
 }
 
 fn leb128(mut number: usize) -> Vec<u8> {
@@ -297,15 +352,30 @@ fn infinite_recursion_is_a_trap() {
              (i64.add (call $deep (i64.add (local.get 0) (i64.const 1))) (local.get 0)))
            (func (export "_start") (drop (call $deep (i64.const 0)))))"#,
     );
-    fails(&run(&["run", text(&file)]), TRAP, &["call stack exhausted", "deep"]);
+    fails(
+        &run(&["run", text(&file)]),
+        TRAP,
+        &["call stack exhausted", "deep"],
+    );
 }
 
 #[test]
 fn an_infinite_loop_ends_with_its_time_or_its_fuel() {
     let scratch = Scratch::new();
-    let file = scratch.write("spin.wat", r#"(module (func (export "_start") (loop (br 0))))"#);
-    fails(&run(&["run", "--timeout", "200ms", text(&file)]), TRAP, &["interrupt"]);
-    fails(&run(&["run", "--fuel", "100000", text(&file)]), TRAP, &["fuel"]);
+    let file = scratch.write(
+        "spin.wat",
+        r#"(module (func (export "_start") (loop (br 0))))"#,
+    );
+    fails(
+        &run(&["run", "--timeout", "200ms", text(&file)]),
+        TRAP,
+        &["interrupt"],
+    );
+    fails(
+        &run(&["run", "--fuel", "100000", text(&file)]),
+        TRAP,
+        &["fuel"],
+    );
 }
 
 #[test]
@@ -322,7 +392,11 @@ fn a_sleeping_guest_ends_with_its_time() {
                (i64.store (i32.const 24) (i64.const 3600000000000))
                (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#,
     );
-    fails(&run(&["run", "--timeout", "200ms", text(&file)]), TRAP, &["interrupt"]);
+    fails(
+        &run(&["run", "--timeout", "200ms", text(&file)]),
+        TRAP,
+        &["interrupt"],
+    );
 }
 
 #[test]
@@ -401,10 +475,25 @@ fn image(scratch: &Scratch) -> PathBuf {
 fn an_image_runs_only_when_allowed() {
     let scratch = Scratch::new();
     let image = image(&scratch);
-    fails(&run(&["run", text(&image)]), FAILED, &["--allow-precompiled"]);
-    let output =
-        run(&["run", "--allow-precompiled", "--invoke", "twice", text(&image), "21"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{}", stderr(&output));
+    fails(
+        &run(&["run", text(&image)]),
+        FAILED,
+        &["--allow-precompiled"],
+    );
+    let output = run(&[
+        "run",
+        "--allow-precompiled",
+        "--invoke",
+        "twice",
+        text(&image),
+        "21",
+    ]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "42\n",
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -437,7 +526,11 @@ fn an_image_with_a_flipped_byte_runs_or_is_refused_but_never_crashes() {
     damaged[middle + 1] ^= 0xff;
     let file = scratch.write("flipped.image", &damaged);
     let output = run(&["run", "--allow-precompiled", text(&file)]);
-    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", stderr(&output));
+    assert!(
+        matches!(output.status.code(), Some(0 | 1)),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -451,7 +544,11 @@ fn a_trap_prints_its_backtrace() {
              (func (export "_start") (call $outer)))"#,
     );
     let output = run(&["run", text(&file)]);
-    fails(&output, TRAP, &["integer divide by zero", "inner", "outer", "_start"]);
+    fails(
+        &output,
+        TRAP,
+        &["integer divide by zero", "inner", "outer", "_start"],
+    );
 }
 
 #[test]

@@ -17,9 +17,7 @@ mod slots;
 mod table;
 
 pub use blocks::{Block, BlockPool};
-pub use bulk::{
-    OutOfBounds, TableElements, copy_memory, copy_table, fill_table, init_memory,
-};
+pub use bulk::{OutOfBounds, TableElements, copy_memory, copy_table, fill_table, init_memory};
 pub use memory::{LinearMemory, MemoryError};
 pub use slots::{ImageSource, ImageToken, SlotPool};
 pub use table::{MAX_TABLE_ELEMENTS, Table, TableError};
