@@ -1,4 +1,4 @@
-//! The same few hundred cases on every machine. `SARSEN_FUZZ_MODULES` asks for another number of
+//! The same few thousand cases on every machine. `SARSEN_FUZZ_MODULES` asks for another number of
 //! modules, `SARSEN_FUZZ_SEED` for other ones.
 
 use sarsen_fuzz::{Bench, Case, Counts, Random, damaged_image, damaged_module};
@@ -13,7 +13,7 @@ fn from_environment(name: &str, default: u64) -> u64 {
 /// The cases of consecutive seeds, a share of the number of modules that is asked for.
 fn cases(share: u64) -> impl Iterator<Item = (u64, Case)> {
     let first = from_environment("SARSEN_FUZZ_SEED", 1_000_000);
-    let count = from_environment("SARSEN_FUZZ_MODULES", 400) / share;
+    let count = from_environment("SARSEN_FUZZ_MODULES", 6000) / share;
     (first..first + count).filter_map(|seed| Some((seed, Case::from_seed(seed)?)))
 }
 
