@@ -33,6 +33,10 @@ pub(crate) fn run() -> Result<(), String> {
         step(name, command)
     };
     cargo_step("formatting", &["fmt", "--all", "--check"])?;
+    cargo_step(
+        "formatting of fuzz",
+        &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
+    )?;
     crate::tidy::run()?;
     cargo_step(
         "lints",

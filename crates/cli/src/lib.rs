@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 mod arguments;
+mod budget;
 mod command;
 mod failure;
 mod input;

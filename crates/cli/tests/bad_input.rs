@@ -262,6 +262,19 @@ fn a_memory_or_table_over_its_limit_is_refused() {
         r#"(module (table 4294967295 funcref) (func (export "_start")))"#,
     );
     fails(&run(&["run", text(&table)]), FAILED, &["table"]);
+    // What no memory takes may not be taken by many, nor by tables.
+    let many = scratch.write(
+        "many.wat",
+        r#"(module (memory 10) (memory 10) (func (export "_start")))"#,
+    );
+    let output = run(&["run", "--max-memory", "1000000", text(&many)]);
+    fails(&output, FAILED, &["memory"]);
+    let table = scratch.write(
+        "wide.wat",
+        r#"(module (table 200000 funcref) (func (export "_start")))"#,
+    );
+    let output = run(&["run", "--max-memory", "1000000", text(&table)]);
+    fails(&output, FAILED, &["table"]);
 }
 
 #[test]

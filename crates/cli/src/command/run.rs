@@ -3,15 +3,13 @@
 //! Only what the module needs is set up: WASI when it imports it, a timer thread with `--timeout`.
 
 use crate::arguments;
+use crate::budget::Budget;
 use crate::input::{Input, Kind};
 use crate::options::{self, CodeOptions};
 use crate::progress;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use sarsen::{
-    Engine, ExternType, Func, Instance, Linker, Module, Store, StoreLimits, StoreLimitsBuilder,
-    Trap,
-};
+use sarsen::{Engine, ExternType, Func, Instance, Linker, Module, Store, Trap};
 use sarsen_wasi::{DirPerms, FilePerms, WasiCtx};
 use std::ffi::OsString;
 use std::io::Write;
@@ -54,7 +52,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", value_parser = options::parse_duration)]
     timeout: Option<Duration>,
 
-    /// Let no memory of the program grow beyond this size, such as `64MiB`
+    /// Let the program's memories and tables together take no more than this, such as `64MiB`
     #[arg(long, value_name = "SIZE", value_parser = options::parse_size)]
     max_memory: Option<u64>,
 
@@ -138,7 +136,7 @@ fn parse_variable(text: &str) -> Result<String, String> {
 /// What a store of this command holds.
 struct Host {
     wasi: Option<WasiCtx>,
-    limits: StoreLimits,
+    budget: Budget,
 }
 
 impl Run {
@@ -193,10 +191,10 @@ impl Run {
             engine,
             Host {
                 wasi,
-                limits: self.limits(),
+                budget: self.budget(),
             },
         );
-        store.limiter(|host| &mut host.limits);
+        store.limiter(|host| &mut host.budget);
         if let Some(fuel) = self.fuel {
             store.set_fuel(fuel)?;
         }
@@ -269,13 +267,9 @@ impl Run {
         Ok(builder.build())
     }
 
-    fn limits(&self) -> StoreLimits {
-        match self.max_memory {
-            Some(bytes) => StoreLimitsBuilder::new()
-                .memory_size(usize::try_from(bytes).unwrap_or(usize::MAX))
-                .build(),
-            None => StoreLimits::default(),
-        }
+    fn budget(&self) -> Budget {
+        let bytes = self.max_memory.unwrap_or(u64::MAX);
+        Budget::new(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     fn invoke(
