@@ -35,5 +35,6 @@ pub use index::{
 pub use module::Module;
 pub use printable::Printable;
 pub use settings::Settings;
+pub use text::write_limits;
 pub use trap::TrapCode;
 pub use types::TypeId;

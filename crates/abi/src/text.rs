@@ -118,7 +118,12 @@ impl fmt::Display for MemoryType {
     }
 }
 
-fn write_limits(
+/// Writes the limits of a table or memory, each with a space before it: ` i64 1 2`.
+///
+/// # Errors
+///
+/// Those of the formatter.
+pub fn write_limits(
     f: &mut fmt::Formatter<'_>,
     index: IndexType,
     minimum: u64,

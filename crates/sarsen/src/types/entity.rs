@@ -9,6 +9,7 @@ use anyhow::ensure;
 use core::fmt;
 use sarsen_abi::TypeId;
 use sarsen_abi::types::{self as abi, IndexType};
+use sarsen_abi::write_limits;
 
 /// Whether a global can be written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -178,26 +179,9 @@ impl TableType {
 
 impl fmt::Display for TableType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(table ")?;
+        f.write_str("(table")?;
         write_limits(f, self.index, self.minimum, self.maximum)?;
-        write!(f, "{})", self.element)
-    }
-}
-
-/// Writes `i64 1 2 `, as the text format does.
-fn write_limits(
-    f: &mut fmt::Formatter<'_>,
-    index: IndexType,
-    minimum: u64,
-    maximum: Option<u64>,
-) -> fmt::Result {
-    if index == IndexType::I64 {
-        f.write_str("i64 ")?;
-    }
-    write!(f, "{minimum} ")?;
-    match maximum {
-        Some(maximum) => write!(f, "{maximum} "),
-        None => Ok(()),
+        write!(f, " {})", self.element)
     }
 }
 
