@@ -75,6 +75,8 @@ features! {
     WideArithmetic = 18, "wide-arithmetic", false;
     /// Memories with pages of one byte.
     CustomPageSizes = 19, "custom-page-sizes", false;
+    /// Hints of which branches are seldom taken.
+    BranchHinting = 20, "branch-hinting", true;
 }
 
 /// A set of features.

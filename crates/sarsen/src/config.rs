@@ -104,6 +104,9 @@ proposals! {
     wasm_wide_arithmetic = WideArithmetic;
     /// Memories with pages of one byte.
     wasm_custom_page_sizes = CustomPageSizes;
+    /// Hints of which branches are seldom taken, a custom section: without, they are ignored. On by
+    /// default.
+    wasm_branch_hinting = BranchHinting;
 }
 
 impl Config {

@@ -220,6 +220,7 @@ impl Lowering<'_, '_> {
             .builder
             .ins()
             .brif(condition, then, &[], otherwise, &[]);
+        self.take_hint(branch);
         let params = SmallVec::from_slice(self.top(self.param_count(ty)));
         self.open(
             LabelKind::Then {
@@ -350,21 +351,24 @@ impl Lowering<'_, '_> {
     /// `br_if`
     pub(super) fn br_if(&mut self, depth: u32) {
         let condition = self.pop();
-        self.br_if_nonzero(depth, condition);
+        let branch = self.br_if_nonzero(depth, condition);
+        self.take_hint(branch);
     }
 
     /// Branches to a label with its operands on top of the stack if `condition` is not zero.
-    pub(super) fn br_if_nonzero(&mut self, depth: u32, condition: Value) {
+    pub(super) fn br_if_nonzero(&mut self, depth: u32, condition: Value) -> Inst {
         self.flush_fuel();
         let label = self.label_at(depth);
         let arity = self.branch_arity(label);
         let args = self.top_args(arity);
         let destination = self.destination(label);
         let next = self.builder.create_block();
-        self.builder
+        let branch = self
+            .builder
             .ins()
             .brif(condition, destination, &args, next, &[]);
         self.continue_in(next);
+        branch
     }
 
     /// `br_table`

@@ -5,6 +5,7 @@
 use super::ModuleContext;
 use super::call::Callees;
 use super::control::Label;
+use super::hint::ColdEdges;
 use super::inline::InlineState;
 use super::interrupt::FuelCounter;
 use super::local::Local;
@@ -50,6 +51,7 @@ pub(super) struct Lowering<'m, 'f> {
     pub(super) callees: Callees,
     pub(super) inline: InlineState,
     pub(super) fuel: FuelCounter,
+    pub(super) cold_edges: ColdEdges,
     /// By memory index, what is known of those that were accessed.
     pub(super) memories: Vec<Option<MemoryAccess>>,
     entry: EntryBlock,
@@ -136,6 +138,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
             callees: Callees::default(),
             inline: InlineState::new(cx, func),
             fuel: FuelCounter::default(),
+            cold_edges: ColdEdges::default(),
             memories: Vec::new(),
             entry: EntryBlock {
                 block: entry,
@@ -178,6 +181,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
         mut self,
         target: TargetFrontendConfig,
     ) -> (SourceTable, EntitySet<Value>) {
+        self.mark_cold_blocks();
         self.builder
             .make_stack_map_alias_region(Box::new(|regions, _, _, _| {
                 Some(Region::Frame.intern(regions))

@@ -12,6 +12,7 @@
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
 //! | `simd` | instructions on vectors, a file for each family |
 //! | `interrupt` | counting fuel, looking at the epoch |
+//! | `hint` | which blocks seldom run |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
 //! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
 //! | `module_context` | what all lowerings of a module share |
@@ -34,6 +35,7 @@ mod control;
 mod dispatch;
 mod function;
 mod global;
+mod hint;
 mod inline;
 mod interrupt;
 mod local;
