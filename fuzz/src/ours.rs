@@ -24,6 +24,8 @@ pub(crate) fn engine(settings: &Settings) -> Engine {
         .consume_fuel(settings.fuel)
         .epoch_interruption(settings.epochs)
         .memory_init_cow(settings.copy_on_write)
+        .nan_canonicalization(settings.canonical_nans)
+        .relaxed_simd_deterministic(settings.deterministic)
         .wasm_custom_page_sizes(true)
         .wasm_wide_arithmetic(true)
         .max_wasm_stack(2 << 20);
@@ -223,6 +225,7 @@ fn type_into(ty: Type) -> ValType {
         Type::I64 => ValType::I64,
         Type::F32 => ValType::F32,
         Type::F64 => ValType::F64,
+        Type::V128 => ValType::V128,
         Type::Func => ValType::FUNCREF,
         Type::Extern => ValType::EXTERNREF,
     }
@@ -234,6 +237,7 @@ fn type_from(ty: &ValType) -> Type {
         ValType::I64 => Type::I64,
         ValType::F32 => Type::F32,
         ValType::F64 => Type::F64,
+        ValType::V128 => Type::V128,
         ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Extern) => Type::Extern,
         ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Func) => Type::Func,
         other => panic!("the generator makes no {other:?}"),
@@ -250,6 +254,7 @@ fn value_into(
         Value::I64(n) => Val::I64(n),
         Value::F32(n) => Val::F32(n),
         Value::F64(n) => Val::F64(n),
+        Value::V128(n) => Val::V128(n.into()),
         Value::Func(some) => Val::FuncRef(func.filter(|_| some)),
         Value::Extern(number) => {
             Val::ExternRef(number.map(|number| {
@@ -265,6 +270,7 @@ fn value_from(store: impl sarsen::AsContext<Data = Data>, value: Val) -> Value {
         Val::I64(n) => Value::I64(n),
         Val::F32(n) => Value::F32(n),
         Val::F64(n) => Value::F64(n),
+        Val::V128(n) => Value::V128(n.into()),
         Val::FuncRef(func) => Value::Func(func.is_some()),
         Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
             let data = reference.data(store.as_context()).expect("of this store");

@@ -1,7 +1,7 @@
 //! The same few thousand cases on every machine. `SARSEN_FUZZ_MODULES` asks for another number of
 //! modules, `SARSEN_FUZZ_SEED` for other ones.
 
-use sarsen_fuzz::{Bench, Case, Counts, Random, damaged_image, damaged_module};
+use sarsen_fuzz::{Bench, Case, Counts, Peer, Random, Wasmi, damaged_image, damaged_module};
 
 fn from_environment(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -14,12 +14,12 @@ fn from_environment(name: &str, default: u64) -> u64 {
 fn cases(share: u64) -> impl Iterator<Item = (u64, Case)> {
     let first = from_environment("SARSEN_FUZZ_SEED", 1_000_000);
     let count = from_environment("SARSEN_FUZZ_MODULES", 6000) / share;
-    (first..first + count).filter_map(|seed| Some((seed, Case::from_seed(seed)?)))
+    (first..first + count).filter_map(|seed| Some((seed, Case::from_seed(seed, Wasmi::ABILITIES)?)))
 }
 
 #[test]
 fn generated_modules_run_as_in_another_runtime() {
-    let mut bench = Bench::default();
+    let mut bench = Bench::<Wasmi>::default();
     let mut counts = Counts::default();
     for (seed, case) in cases(1) {
         match bench.run(&case) {
