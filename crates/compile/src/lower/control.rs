@@ -14,6 +14,7 @@
 //! innermost open block; blocks inside that are only counted. So every open [`Label`] is one whose
 //! beginning can be reached. Nothing here recurses over the nesting of blocks.
 
+use super::checked::ChecksSoFar;
 use super::function::{Lowering, malformed, trap_code};
 use super::interrupt::FuelCounter;
 use super::signature::Repr;
@@ -31,6 +32,8 @@ pub(super) struct Label {
     height: usize,
     /// Where the code after `end` begins, if something branches there.
     join: Option<Block>,
+    /// The bounds checks that dominate it.
+    checks: ChecksSoFar,
 }
 
 enum LabelKind {
@@ -133,6 +136,7 @@ impl Lowering<'_, '_> {
             ty,
             height,
             join: None,
+            checks: self.checks.so_far(),
         });
     }
 
@@ -252,6 +256,7 @@ impl Lowering<'_, '_> {
         };
         self.stack.truncate(label.height);
         self.stack.extend(params);
+        self.checks.return_to(label.checks);
         self.unreachable = None;
         self.continue_in(otherwise);
     }
@@ -281,6 +286,7 @@ impl Lowering<'_, '_> {
             self.unreachable = None;
             self.stack.truncate(label.height);
             self.stack.extend(self.builder.block_params(join));
+            self.checks.return_to(label.checks);
             self.continue_in(join);
             if is_own_body {
                 self.emit_return();

@@ -4,6 +4,7 @@
 
 use super::ModuleContext;
 use super::call::Callees;
+use super::checked::Checks;
 use super::control::Label;
 use super::hint::ColdEdges;
 use super::inline::InlineState;
@@ -52,6 +53,7 @@ pub(super) struct Lowering<'m, 'f> {
     pub(super) inline: InlineState,
     pub(super) fuel: FuelCounter,
     pub(super) cold_edges: ColdEdges,
+    pub(super) checks: Checks,
     /// By memory index, what is known of those that were accessed.
     pub(super) memories: Vec<Option<MemoryAccess>>,
     entry: EntryBlock,
@@ -139,6 +141,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
             inline: InlineState::new(cx, func),
             fuel: FuelCounter::default(),
             cold_edges: ColdEdges::default(),
+            checks: Checks::default(),
             memories: Vec::new(),
             entry: EntryBlock {
                 block: entry,
@@ -312,7 +315,9 @@ impl<'m, 'f> Lowering<'m, 'f> {
             .ins()
             .brif(condition, slow_block, &[], next, &[]);
         self.continue_in(slow_block);
+        let checks = self.checks.so_far();
         slow(self);
+        self.checks.return_to(checks);
         self.builder.ins().jump(next, &[]);
         self.continue_in(next);
     }

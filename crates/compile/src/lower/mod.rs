@@ -10,7 +10,9 @@
 //! | `control` | blocks, branches, returns, code that cannot be reached |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
+//! | `atomic` | atomic accesses, fences, waiting and notifying |
 //! | `simd` | instructions on vectors, a file for each family |
+//! | `checked` | bounds checks of memories, and which cover which |
 //! | `interrupt` | counting fuel, looking at the epoch |
 //! | `hint` | which blocks seldom run |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
@@ -28,9 +30,11 @@
 //! Validation is `read`'s business; this folder takes it for granted. It is `optimize` that calls
 //! [`lower_function`], from many threads.
 
+mod atomic;
 mod bound;
 mod bulk;
 mod call;
+mod checked;
 mod control;
 mod dispatch;
 mod function;
