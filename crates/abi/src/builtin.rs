@@ -118,6 +118,15 @@ builtins! {
     /// Copies from a data segment into a memory.
     MemoryInit memory_init(memory: I32, data: I32, dst: I64, src: I32, len: I32)
         [collects: false, traps: true];
+    /// `memory.atomic.wait32` at `index` plus `offset`; `timeout` is in nanoseconds, or negative.
+    AtomicWait32 atomic_wait32(memory: I32, index: I64, offset: I64, expected: I32, timeout: I64) -> I32
+        [collects: true, traps: true];
+    /// As the one before, for 64 bits.
+    AtomicWait64 atomic_wait64(memory: I32, index: I64, offset: I64, expected: I64, timeout: I64) -> I32
+        [collects: true, traps: true];
+    /// `memory.atomic.notify` at `index` plus `offset`; returns how many were woken.
+    AtomicNotify atomic_notify(memory: I32, index: I64, offset: I64, count: I32) -> I32
+        [collects: false, traps: true];
     /// Drops a data segment.
     DataDrop data_drop(data: I32) [collects: false, traps: false];
     /// Grows a table by `delta` elements of value `init` (zero-extended to 64 bits); returns the old

@@ -62,7 +62,7 @@ features! {
     /// Vector instructions whose results may differ between machines.
     RelaxedSimd = 12, "relaxed-simd", true;
     /// Shared memories and atomics.
-    Threads = 13, "threads", false;
+    Threads = 13, "threads", true;
     /// Garbage-collected structures and arrays.
     Gc = 14, "gc", false;
     /// Exceptions with `exnref`.

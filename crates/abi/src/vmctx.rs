@@ -18,11 +18,11 @@
 //!   | imported functions: VmFuncRef  |  x imported functions
 //!   | defined functions:  VmFuncRef  |  x escaping functions (those with a reference)
 //!   | imported tables:   *mut VmTable   |
-//!   | imported memories: *mut VmMemory  |
+//!   | imported memories: *mut VmMemory  |  *VmSharedMemory, if it is shared
 //!   | imported globals:  *mut VmGlobal  |
 //!   | imported tags:     *const VmTag   |
 //!   | defined tables:    VmTable     |
-//!   | defined memories:  VmMemory    |
+//!   | defined memories:  VmMemory    |  *VmSharedMemory and nothing, if it is shared
 //!   | defined tags:      VmTag       |
 //!   | defined globals:   VmGlobal    |  16-byte aligned
 //!   +--------------------------------+
@@ -36,6 +36,7 @@ use crate::index::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex};
 use crate::module::Module;
 use crate::types::TypeId;
 use core::mem::{offset_of, size_of};
+use core::sync::atomic::AtomicUsize;
 
 /// [`ContextHeader::magic`] of an instance.
 pub const VMCTX_MAGIC: u32 = u32::from_le_bytes(*b"srsi");
@@ -224,6 +225,22 @@ pub struct VmMemory {
     pub length: usize,
 }
 
+/// A shared linear memory as compiled code sees it: in the memory itself, of which every vmctx has a
+/// pointer. Its fields lie where those of a [`VmMemory`] do.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmSharedMemory {
+    /// The first byte. Never changes.
+    pub base: *mut u8,
+    /// The accessible length, in bytes. Only grows, on any thread at any time.
+    pub length: AtomicUsize,
+}
+
+const _: () = assert!(
+    offset_of!(VmSharedMemory, base) == offset_of!(VmMemory, base)
+        && offset_of!(VmSharedMemory, length) == offset_of!(VmMemory, length)
+);
+
 /// A table as compiled code sees it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -400,13 +417,13 @@ impl VmCtxLayout {
         self.tables + (table.as_u32() - self.num_imported_tables) * size_of::<VmTable>() as u32
     }
 
-    /// The pointer to an imported [`VmMemory`].
+    /// The pointer to an imported [`VmMemory`] or [`VmSharedMemory`].
     pub fn imported_memory(&self, memory: MemoryIndex) -> u32 {
         debug_assert!(memory.as_u32() < self.num_imported_memories);
         self.imported_memories + memory.as_u32() * POINTER
     }
 
-    /// The [`VmMemory`] of a memory that the module defines.
+    /// The [`VmMemory`] of a memory that the module defines, or the pointer to its [`VmSharedMemory`].
     pub fn defined_memory(&self, memory: MemoryIndex) -> u32 {
         self.memories
             + (memory.as_u32() - self.num_imported_memories) * size_of::<VmMemory>() as u32

@@ -92,7 +92,7 @@ proposals! {
     /// Vector instructions whose results may differ between machines; see
     /// [`Config::relaxed_simd_deterministic`]. On by default.
     wasm_relaxed_simd = RelaxedSimd;
-    /// Shared memories and atomics.
+    /// Shared memories and atomics; see [`SharedMemory`](crate::SharedMemory). On by default.
     wasm_threads = Threads;
     /// Garbage-collected structures and arrays.
     wasm_gc = Gc;

@@ -193,8 +193,10 @@ impl Lowering<'_, '_> {
     /// An index at which, and as far as the guard reaches after it, no access succeeds.
     fn faulting_index(&mut self, access: &MemoryAccess, length: Value) -> Value {
         if access.is_shared() {
-            let largest = access.maximum_bytes().expect("shared memories have one");
-            let beyond = largest.next_multiple_of(IMAGE_PAGE_SIZE);
+            let room = access.shared_room();
+            let beyond = room.checked_next_multiple_of(IMAGE_PAGE_SIZE);
+            // No memory is that large.
+            let beyond = beyond.unwrap_or(room);
             return self.iconst(I64, beyond as i64);
         }
         if access.faults_at_length() {

@@ -190,7 +190,7 @@ impl Lowering<'_, '_> {
             O::F32ReinterpretI32 => self.reinterpret(F32),
             O::F64ReinterpretI64 => self.reinterpret(F64),
 
-            _ if self.dispatch_vector(operator) => {}
+            _ if self.dispatch_vector(operator) || self.dispatch_atomic(operator) => {}
             _ => return Err(unsupported(operator, offset)),
         }
         Ok(())

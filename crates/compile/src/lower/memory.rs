@@ -51,6 +51,16 @@ pub(super) struct Place {
     pub(super) flags: MemFlagsData,
 }
 
+/// Bytes of a memory that are in bounds.
+#[derive(Clone, Copy)]
+pub(super) struct Range {
+    memory: MemoryIndex,
+    /// Where they begin, in 64 bits.
+    pub(super) index: Value,
+    /// How many there are, in 64 bits.
+    pub(super) length: Value,
+}
+
 impl MemoryAccess {
     /// The length in bytes, if it never changes.
     fn fixed_length(&self) -> Option<u64> {
@@ -73,6 +83,11 @@ impl MemoryAccess {
     /// The type of its indices.
     pub(super) fn index_type(&self) -> IndexType {
         self.ty.index
+    }
+
+    /// The room for a shared memory, in bytes.
+    pub(super) fn shared_room(&self) -> u64 {
+        self.ty.shared_room()
     }
 
     /// Whether other threads may grow it at any time.
@@ -206,22 +221,40 @@ impl Lowering<'_, '_> {
         Place { address, ..place }
     }
 
-    /// The address of `length` bytes (in 64 bits) at `index`. Traps if any is out of bounds; under
-    /// misspeculation the address is null then.
-    pub(super) fn range(&mut self, memory: MemoryIndex, index: Value, length: Value) -> Value {
+    /// Checks that `length` bytes (in 64 bits) at `index` are in bounds: else it traps. Under
+    /// misspeculation the range is empty then.
+    pub(super) fn range(&mut self, memory: MemoryIndex, index: Value, length: Value) -> Range {
         self.mark();
         let access = self.memory_access(memory);
-        let base = self.memory_base(&access);
         let memory_length = self.memory_length(&access);
         let index = self.extend_index(index);
         let is_out = self.is_sum_above(access.ty.index, index, length, memory_length);
         let code = trap_code(TrapCode::MemoryOutOfBounds);
         self.builder.ins().trapnz(is_out, code);
-        let address = self.builder.ins().iadd(base, index);
-        let null = self.iconst(POINTER, 0);
-        self.builder
-            .ins()
-            .select_spectre_guard(is_out, null, address)
+        let zero = self.iconst(I64, 0);
+        let mut guard = |value| {
+            let ins = self.builder.ins();
+            ins.select_spectre_guard(is_out, zero, value)
+        };
+        Range {
+            memory,
+            index: guard(index),
+            length: guard(length),
+        }
+    }
+
+    /// The address of the byte at `start` of a range, until something may grow the memory.
+    pub(super) fn range_address(&mut self, range: &Range, start: Value) -> Value {
+        let access = self.memory_access(range.memory);
+        let base = self.memory_base(&access);
+        let index = self.builder.ins().iadd(range.index, start);
+        self.builder.ins().iadd(base, index)
+    }
+
+    /// How many bytes a memory can have at most.
+    pub(super) fn largest_memory(&mut self, memory: MemoryIndex) -> u64 {
+        let access = self.memory_access(memory);
+        access.maximum_bytes().unwrap_or(u64::MAX)
     }
 
     /// Leaves the offset to the access if it is no larger than `foldable`, else adds it.
@@ -325,7 +358,8 @@ impl Lowering<'_, '_> {
     }
 }
 
-fn memory(memarg: &MemArg) -> MemoryIndex {
+/// Which memory is accessed.
+pub(super) fn memory(memarg: &MemArg) -> MemoryIndex {
     match memarg.target {
         MemArgTarget::Memory(memory) => MemoryIndex::new(memory),
         MemArgTarget::Array(_) => unreachable!("a feature that `read` never switches on"),

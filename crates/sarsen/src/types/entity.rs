@@ -215,6 +215,17 @@ impl MemoryType {
         }
     }
 
+    /// A shared memory with 32-bit addresses, of at least `minimum` and at most `maximum` pages of
+    /// 64 KiB. [`MemoryType::builder`] makes all other kinds.
+    pub fn shared(minimum: u32, maximum: u32) -> Self {
+        MemoryType {
+            ty: abi::MemoryType {
+                shared: true,
+                ..MemoryType::new(minimum, Some(maximum)).ty
+            },
+        }
+    }
+
     /// Builds a memory type of any kind.
     pub fn builder() -> MemoryTypeBuilder {
         MemoryTypeBuilder::default()
@@ -248,6 +259,35 @@ impl MemoryType {
     /// The size of a page is 2 to this power.
     pub fn page_size_log2(&self) -> u8 {
         self.ty.page_size_log2
+    }
+
+    /// Checks that WebAssembly has such a type.
+    pub(crate) fn check(&self) -> Result<()> {
+        let ty = self.ty;
+        ensure!(
+            matches!(ty.page_size_log2, 0 | 16),
+            "a page has 1 byte or 64 KiB, not 2^{} bytes",
+            ty.page_size_log2
+        );
+        let limit = ty.index_limit_pages();
+        ensure!(
+            ty.minimum <= limit && ty.maximum.unwrap_or(0) <= limit,
+            "a memory with {} addresses has at most {limit} pages",
+            if ty.index == IndexType::I64 {
+                "64-bit"
+            } else {
+                "32-bit"
+            }
+        );
+        ensure!(
+            ty.maximum.is_none_or(|maximum| ty.minimum <= maximum),
+            "a memory's maximum size is smaller than its minimum"
+        );
+        ensure!(
+            !ty.shared || ty.maximum.is_some(),
+            "a shared memory needs a maximum size"
+        );
+        Ok(())
     }
 
     pub(crate) fn to_abi(self) -> abi::MemoryType {
@@ -346,31 +386,9 @@ impl MemoryTypeBuilder {
     ///
     /// When WebAssembly has no such type.
     pub fn build(&self) -> Result<MemoryType> {
-        let ty = self.ty;
-        ensure!(
-            matches!(ty.page_size_log2, 0 | 16),
-            "a page has 1 byte or 64 KiB, not 2^{} bytes",
-            ty.page_size_log2
-        );
-        let limit = ty.index_limit_pages();
-        ensure!(
-            ty.minimum <= limit && ty.maximum.unwrap_or(0) <= limit,
-            "a memory with {} addresses has at most {limit} pages",
-            if ty.index == IndexType::I64 {
-                "64-bit"
-            } else {
-                "32-bit"
-            }
-        );
-        ensure!(
-            ty.maximum.is_none_or(|maximum| ty.minimum <= maximum),
-            "a memory's maximum size is smaller than its minimum"
-        );
-        ensure!(
-            !ty.shared || ty.maximum.is_some(),
-            "a shared memory needs a maximum size"
-        );
-        Ok(MemoryType { ty })
+        let ty = MemoryType { ty: self.ty };
+        ty.check()?;
+        Ok(ty)
     }
 }
 

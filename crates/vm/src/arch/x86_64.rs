@@ -81,6 +81,50 @@ pub(crate) fn stack_pointer() -> usize {
     sp
 }
 
+/// Copies `len` bytes, which may overlap, as fast as the system's `memmove`.
+///
+/// Rust does not see the accesses: other threads may write what is read, and read what is written, at
+/// the same time, as WebAssembly allows in a shared memory. Then which bytes are seen is not said.
+///
+/// # Safety
+///
+/// Both ranges must be accessible, and no reference to what is written may be in use.
+#[inline]
+pub(crate) unsafe fn copy_bytes(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: a call with the arguments and clobbers of its C signature; the caller's promise.
+    unsafe {
+        std::arch::asm!(
+            "call {memmove}",
+            memmove = in(reg) libc::memmove as *const (),
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            inout("rdx") len => _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// Sets `len` bytes to `value`, as fast as the system's `memset`. As for [`copy_bytes`], other threads
+/// may access them at the same time.
+///
+/// # Safety
+///
+/// The range must be accessible, and no reference to it may be in use.
+#[inline]
+pub(crate) unsafe fn fill_bytes(to: *mut u8, value: u8, len: usize) {
+    // SAFETY: as in `copy_bytes`.
+    unsafe {
+        std::arch::asm!(
+            "call {memset}",
+            memset = in(reg) libc::memset as *const (),
+            inout("rdi") to => _,
+            inout("esi") u32::from(value) => _,
+            inout("rdx") len => _,
+            clobber_abi("C"),
+        );
+    }
+}
+
 /// The registers that matter of what a signal interrupted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers {

@@ -10,14 +10,15 @@
 
 use super::host_call::fail;
 use super::landing;
+use crate::arch;
 use crate::instance::{Instance, Reason};
+use crate::mem::Expected;
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
 use sarsen_abi::{
     DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, TypeId, for_each_builtin,
 };
 use std::panic::{self, AssertUnwindSafe};
-use std::ptr;
 
 /// What contexts point to: [`sarsen_abi::vmctx::ContextHeader::builtins`].
 pub fn builtin_table() -> &'static BuiltinTable {
@@ -127,15 +128,13 @@ mod calls {
     }
 
     pub(super) fn move_bytes(_: &Instance, to: u64, from: u64, len: u64) {
-        // SAFETY: compiled code has checked that both ranges lie in memories of its store, which
-        // nobody else uses meanwhile; `copy` allows overlap.
-        unsafe { ptr::copy(from as *const u8, to as *mut u8, len as usize) };
+        // SAFETY: compiled code has checked that both ranges lie in memories of its store.
+        unsafe { arch::copy_bytes(to as *mut u8, from as *const u8, len as usize) };
     }
 
     pub(super) fn fill_bytes(_: &Instance, to: u64, value: u32, len: u64) {
-        // SAFETY: compiled code has checked that the range lies in a memory of its store, which
-        // nobody else uses meanwhile.
-        unsafe { ptr::write_bytes(to as *mut u8, value as u8, len as usize) };
+        // SAFETY: compiled code has checked that the range lies in a memory of its store.
+        unsafe { arch::fill_bytes(to as *mut u8, value as u8, len as usize) };
     }
 
     pub(super) fn memory_init(
@@ -153,6 +152,52 @@ mod calls {
             src,
             len,
         )?)
+    }
+
+    pub(super) fn atomic_wait32(
+        i: &Instance,
+        memory: u32,
+        index: u64,
+        offset: u64,
+        expected: u32,
+        timeout: u64,
+    ) -> Result<u32, Reason> {
+        let memory = MemoryIndex::new(memory);
+        i.atomic_wait(
+            memory,
+            index,
+            offset,
+            Expected::I32(expected),
+            timeout as i64,
+        )
+    }
+
+    pub(super) fn atomic_wait64(
+        i: &Instance,
+        memory: u32,
+        index: u64,
+        offset: u64,
+        expected: u64,
+        timeout: u64,
+    ) -> Result<u32, Reason> {
+        let memory = MemoryIndex::new(memory);
+        i.atomic_wait(
+            memory,
+            index,
+            offset,
+            Expected::I64(expected),
+            timeout as i64,
+        )
+    }
+
+    pub(super) fn atomic_notify(
+        i: &Instance,
+        memory: u32,
+        index: u64,
+        offset: u64,
+        count: u32,
+    ) -> Result<u32, Reason> {
+        Ok(i.atomic_notify(MemoryIndex::new(memory), index, offset, count)?)
     }
 
     pub(super) fn data_drop(i: &Instance, data: u32) {

@@ -7,7 +7,7 @@
 //!
 //! Called by `exec`'s builtins.
 
-use super::instance::Instance;
+use super::instance::{Instance, InstanceMemory};
 use super::reason::HostError;
 use super::store::Store;
 use crate::mem;
@@ -31,7 +31,14 @@ impl Instance {
         delta: u64,
     ) -> Result<Option<u64>, HostError> {
         // SAFETY: a memory of the store that compiled code has just called out of.
-        unsafe { self.owner().grow_memory(self.memory(memory), delta) }
+        unsafe {
+            match self.memory(memory) {
+                InstanceMemory::Own(memory) => self.owner().grow_memory(memory, delta),
+                InstanceMemory::Shared(memory) => {
+                    self.owner().grow_shared_memory(memory.as_ref(), delta)
+                }
+            }
+        }
     }
 
     /// `table.grow`: the old size, or `None` when the table stays as it is. `init` is a reference as

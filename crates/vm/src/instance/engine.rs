@@ -6,13 +6,14 @@
 
 use super::extern_heap::HeapPool;
 use super::module::CompiledModule;
+use super::parking;
 use crate::mem::{BlockPool, SlotPool};
 use crate::types::Registry;
 use hashbrown::HashMap;
 use sarsen_abi::builtin::BuiltinTable;
 use sarsen_abi::{Settings, TypeId, TypeIndex};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 /// What all stores and modules of one engine share. See the module's page.
@@ -24,6 +25,8 @@ pub struct Engine {
     pub(super) heaps: Arc<HeapPool>,
     builtins: Builtins,
     epoch: AtomicU64,
+    /// How many threads wait in shared memories, and must be told of a new epoch.
+    pub(super) parked: AtomicUsize,
     stubs: RwLock<HashMap<TypeId, StubSource>>,
 }
 
@@ -75,6 +78,7 @@ impl Engine {
             settings,
             builtins: Builtins(builtins),
             epoch: AtomicU64::new(0),
+            parked: AtomicUsize::new(0),
             stubs: RwLock::default(),
         }))
     }
@@ -106,12 +110,16 @@ impl Engine {
 
     /// The epoch.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+        self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Advances the epoch by one. Async-signal-safe.
+    /// Advances the epoch by one, and wakes whoever waits in a shared memory but not beyond it.
+    /// Async-signal-safe.
     pub fn increment_epoch(&self) {
-        self.epoch.fetch_add(1, Ordering::Relaxed);
+        let epoch = self.epoch.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+        if self.parked.load(Ordering::SeqCst) > 0 {
+            parking::wake_for_epoch(self, epoch);
+        }
     }
 
     /// Where compiled code reads the epoch. Valid as long as the engine.

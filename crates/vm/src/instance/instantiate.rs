@@ -10,13 +10,13 @@
 
 use super::host_objects::CreateError;
 use super::imports::{self, Import, ImportMismatch};
-use super::instance::{Extern, Instance};
+use super::instance::{Extern, Instance, InstanceMemory};
 use super::module::CompiledModule;
 use super::reason::HostError;
 use super::stable::Stable;
 use super::store::Store;
 use super::upcalls::ResourceCounts;
-use crate::mem::{LinearMemory, Table};
+use crate::mem::{LinearMemory, SharedMemory, Table};
 use sarsen_abi::vmctx::{
     ContextHeader, HOSTCTX_MAGIC, VMCTX_MAGIC, VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmTag,
 };
@@ -99,11 +99,11 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// Panics when the module is of another engine.
+    /// Panics when the module, or a shared memory that is imported, is of another engine.
     ///
     /// # Safety
     ///
-    /// The imports must be of this store, or host functions of its engine that stay alive as long
+    /// The imports must be of this store, or shared memories, or host functions of its engine that stay alive as long
     /// as it. Nothing of this store may run meanwhile.
     pub unsafe fn instantiate(
         &mut self,
@@ -214,9 +214,16 @@ unsafe fn write_imports(store: &mut Store, instance: &mut Instance, imports: &[I
                     instance.at(layout.imported_table(index)).write(cell);
                 }
                 (EntityIndex::Memory(index), Import::Extern(Extern::Memory(memory))) => {
-                    instance.memories.push(*memory);
+                    instance.memories.push(InstanceMemory::Own(*memory));
                     let cell = memory.as_ref().vm();
                     instance.at(layout.imported_memory(index)).write(cell);
+                }
+                (EntityIndex::Memory(index), Import::Extern(Extern::SharedMemory(memory))) => {
+                    let memory = memory.as_ref().clone();
+                    instance
+                        .at(layout.imported_memory(index))
+                        .write(memory.vm());
+                    instance.push_shared(memory);
                 }
                 (EntityIndex::Global(index), Import::Extern(Extern::Global(global, _))) => {
                     instance.at(layout.imported_global(index)).write(*global);
@@ -312,10 +319,19 @@ unsafe fn make_memories(store: &Store, instance: &mut Instance) -> Result<(), Cr
         let index = MemoryIndex::from_usize(imported + position);
         let cell = instance.at(module.layout().defined_memory(index));
         let image = module.memory_image(position);
+        if ty.shared {
+            let memory = SharedMemory::new(store.engine().slots(), *ty, image)?;
+            // SAFETY: the layout has a place for it.
+            unsafe { cell.cast().write(memory.vm()) };
+            instance.push_shared(memory);
+            continue;
+        }
         // SAFETY: the cell lies in the block, which the instance drops after its memories.
         let memory = unsafe { LinearMemory::new(store.engine().slots(), *ty, image, cell)? };
         let memory = Stable::new(memory);
-        instance.memories.push(memory.as_non_null());
+        instance
+            .memories
+            .push(InstanceMemory::Own(memory.as_non_null()));
         instance.own_memories.push(memory);
     }
     Ok(())

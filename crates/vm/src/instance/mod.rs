@@ -13,6 +13,8 @@
 //! | `imports` | checking what is imported |
 //! | `segments` | element and data segments |
 //! | `bulk` | `memory.*` and `table.*` instructions, for `exec`'s builtins |
+//! | `atomics` | waiting and notifying, for `exec`'s builtins |
+//! | `parking` | threads that wait in shared memories |
 //! | `const_expr` | initial values and offsets |
 //! | `host_func` | host functions as compiled code calls them |
 //! | `extern_heap` | the boxes behind `externref`s |
@@ -28,6 +30,7 @@
 //! or `&Instance` of a store that compiled code has just called out of, as the witness for that.
 //! What changes inside an instance after it is made is in cells.
 
+mod atomics;
 mod bulk;
 mod config;
 mod const_expr;
@@ -44,6 +47,7 @@ mod imports;
 mod instance;
 mod instantiate;
 mod module;
+mod parking;
 mod reason;
 mod segments;
 mod stable;
@@ -61,9 +65,10 @@ pub use extern_type::ExternType;
 pub use host_func::{HostCall, HostFunc, MissingStubs};
 pub use host_objects::CreateError;
 pub use imports::{Import, ImportMismatch};
-pub use instance::{Extern, Instance};
+pub use instance::{Extern, Instance, InstanceMemory};
 pub use instantiate::{InstantiateError, Instantiated};
 pub use module::CompiledModule;
+pub use parking::WaitResult;
 pub use reason::{HostError, Reason};
 pub use store::{OwnedStore, Store, StoreId, TooMany};
 pub use upcalls::{ResourceCounts, Upcalls};

@@ -13,11 +13,15 @@ mod blocks;
 mod bulk;
 mod cell;
 mod memory;
+mod shared;
 mod slots;
 mod table;
+mod waiters;
 
 pub use blocks::{Block, BlockPool};
 pub use bulk::{OutOfBounds, TableElements, copy_memory, copy_table, fill_table, init_memory};
 pub use memory::{LinearMemory, MemoryError};
+pub use shared::{Expected, SharedGrowError, SharedMemory};
 pub use slots::{ImageSource, ImageToken, SlotPool};
 pub use table::{MAX_TABLE_ELEMENTS, Table, TableError};
+pub(crate) use waiters::Registration;
