@@ -13,6 +13,7 @@
 //! | `atomic` | atomic accesses, fences, waiting and notifying |
 //! | `simd` | instructions on vectors, a file for each family |
 //! | `checked` | bounds checks of memories, and which cover which |
+//! | `piecewise` | bulk operations that may be long and are interrupted |
 //! | `interrupt` | counting fuel, looking at the epoch |
 //! | `hint` | which blocks seldom run |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
@@ -46,6 +47,7 @@ mod local;
 mod memory;
 mod module_context;
 mod numeric;
+mod piecewise;
 mod reference;
 mod region;
 mod signature;

@@ -2,6 +2,8 @@
 //!
 //! One file a concept; what they share is here.
 
+mod bounds;
+mod bulk;
 mod calls;
 mod host_functions;
 mod images;
