@@ -22,18 +22,16 @@ pub(crate) struct RelaxedSimd {
     x86: bool,
     /// Multiply and add with one rounding.
     fused: bool,
+    /// Whether there is x86-64's instruction for looking bytes up, for use where it gives what the
+    /// specification of fixed-width SIMD wants.
+    pub(super) has_pshufb: bool,
 }
 
 impl RelaxedSimd {
     /// What is fastest on `isa`, if `settings` allow it.
     pub(crate) fn new(isa: &dyn TargetIsa, settings: &Settings) -> Self {
-        if settings.relaxed_simd_deterministic {
-            return RelaxedSimd {
-                x86: false,
-                fused: false,
-            };
-        }
-        let x86 = isa.name() == "x64";
+        let is_x64 = isa.name() == "x64";
+        let x86 = is_x64 && !settings.relaxed_simd_deterministic;
         let has_fma = |flag: cranelift_codegen::settings::Value| {
             flag.name == "has_fma" && flag.as_bool() == Some(true)
         };
@@ -41,6 +39,7 @@ impl RelaxedSimd {
             x86,
             // Without the instruction, Cranelift would call a library.
             fused: x86 && isa.isa_flags().into_iter().any(has_fma),
+            has_pshufb: is_x64,
         }
     }
 }

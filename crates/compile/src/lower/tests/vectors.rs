@@ -261,3 +261,75 @@ fn relaxed_instructions_are_the_machines_own_unless_results_must_be_the_same_eve
     assert_eq!(count(&code, "fma "), 0, "{code}");
     assert_eq!(count(&code, "fmul"), 1, "{code}");
 }
+
+#[test]
+fn a_number_goes_from_memory_into_a_vector_without_another_register() {
+    for shape in ["32", "64"] {
+        for func in [
+            format!("(result v128) (v128.load{shape}_splat (i32.const 0))"),
+            format!(
+                "(param v128) (result v128) (v128.load{shape}_lane 0 (i32.const 0) (local.get 0))"
+            ),
+            format!(
+                "(param v128) (result v128) (v128.load{shape}_lane 1 (i32.const 0) (local.get 0))"
+            ),
+        ] {
+            // A load that follows keeps Cranelift from making one instruction of the two.
+            let code = instructions(&format!(
+                "(module (memory 1) (func {func} (drop (i32.load (i32.const 8)))))"
+            ));
+            let is_between_registers = |line: &str| {
+                let is_integer = line.contains("%r") || line.contains("%e");
+                line.contains("%xmm") && is_integer && !line.contains('(')
+            };
+            assert!(!code.lines().any(is_between_registers), "{func}: {code}");
+        }
+        let func = format!("(param v128) (v128.store{shape}_lane 0 (i32.const 0) (local.get 0))");
+        let code = instructions(&format!("(module (memory 1) (func {func}))"));
+        assert_eq!(count(&code, "pextr"), 0, "{func}: {code}");
+    }
+    for (shape, result) in [("i32x4", "i32"), ("i64x2", "i64")] {
+        let code = instructions(&format!(
+            "(module (func (param v128) (result {result})
+               ({shape}.extract_lane 0 (local.get 0))))"
+        ));
+        assert_eq!(count(&code, "pextr"), 0, "{shape}: {code}");
+    }
+}
+
+#[test]
+fn indices_that_are_plainly_small_are_not_raised_before_bytes_are_looked_up() {
+    let code_for = |indices: &str| {
+        let wat = format!(
+            "(module (func (param v128 v128) (result v128)
+               (i8x16.swizzle (local.get 0) {indices})))"
+        );
+        clif_under(&wat, &deterministic())
+    };
+    let mask = |byte: u32| {
+        let word = byte * 0x0101_0101;
+        format!("(v128.const i32x4 {word} {word} {word} {word})")
+    };
+    for indices in [
+        format!("(v128.and (local.get 1) {})", mask(0x0f)),
+        format!("(v128.and {} (local.get 1))", mask(0x8f)),
+        "(i8x16.shr_u (local.get 1) (i32.const 4))".to_owned(),
+        "(i8x16.shr_u (local.get 1) (i32.const 15))".to_owned(),
+        mask(0x0f),
+        mask(0x90),
+    ] {
+        assert_eq!(count(&code_for(&indices), "x86_pshufb"), 1, "{indices}");
+    }
+    for indices in [
+        "(local.get 1)".to_owned(),
+        format!("(v128.and (local.get 1) {})", mask(0x1f)),
+        format!("(v128.or (local.get 1) {})", mask(0x0f)),
+        "(i8x16.shr_u (local.get 1) (i32.const 3))".to_owned(),
+        "(i8x16.shr_u (local.get 1) (i32.const 11))".to_owned(),
+        "(i8x16.shr_s (local.get 1) (i32.const 4))".to_owned(),
+        "(i16x8.shr_u (local.get 1) (i32.const 12))".to_owned(),
+        mask(0x10),
+    ] {
+        assert_eq!(count(&code_for(&indices), "x86_pshufb"), 0, "{indices}");
+    }
+}
