@@ -2,7 +2,7 @@
 
 use crate::peer::Abilities;
 use crate::random::Random;
-use crate::{host, nans};
+use crate::{host, rewrite, typed};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
 use wasm_smith::{Config, MemoryOffsetChoices, Module};
@@ -93,6 +93,14 @@ impl Case {
             Loading::Twice,
         ])?;
         let arguments = bytes.arbitrary()?;
+        if peer.function_references && bytes.ratio(1, 6)? {
+            return Ok(Case {
+                module: typed::module(&mut bytes)?,
+                settings,
+                loading,
+                arguments,
+            });
+        }
         let proposals = Proposals::from_bytes(&mut bytes, peer)?;
         settings.deterministic |= proposals.relaxed_simd;
         let config = config(&mut bytes, &proposals)?;
@@ -101,12 +109,10 @@ impl Case {
         module
             .ensure_termination(fuel)
             .map_err(|_| arbitrary::Error::IncorrectFormat)?;
-        let mut module = module.to_bytes();
-        if !(settings.canonical_nans && peer.canonical_nans) {
-            module = nans::canonicalize(&module).expect("the generator's modules are valid");
-        }
+        let nans = !(settings.canonical_nans && peer.canonical_nans);
+        let module = rewrite::rewrite(&module.to_bytes(), nans);
         Ok(Case {
-            module,
+            module: module.expect("the generator's modules are valid"),
             settings,
             loading,
             arguments,
@@ -181,10 +187,11 @@ pub(crate) struct Proposals {
     pub(crate) wide_arithmetic: bool,
     pub(crate) simd: bool,
     pub(crate) relaxed_simd: bool,
+    pub(crate) threads: bool,
 }
 
 impl Proposals {
-    fn from_bytes(bytes: &mut Unstructured<'_>, _peer: Abilities) -> Result<Proposals> {
+    fn from_bytes(bytes: &mut Unstructured<'_>, peer: Abilities) -> Result<Proposals> {
         let reference_types = bytes.ratio(3, 4)?;
         let simd = bytes.ratio(1, 2)?;
         Ok(Proposals {
@@ -201,6 +208,7 @@ impl Proposals {
             wide_arithmetic: bytes.ratio(1, 4)?,
             simd,
             relaxed_simd: simd && bytes.ratio(1, 2)?,
+            threads: peer.threads && bytes.ratio(1, 3)?,
         })
     }
 }
@@ -223,6 +231,7 @@ fn config(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Config>
         wide_arithmetic_enabled: proposals.wide_arithmetic,
         simd_enabled: proposals.simd,
         relaxed_simd_enabled: proposals.relaxed_simd,
+        threads_enabled: proposals.threads,
         max_memories: if proposals.multi_memory { 4 } else { 1 },
         max_tables: if proposals.reference_types { 4 } else { 1 },
         // A module whose accesses are all made safe gets further than one that traps at its first.
@@ -243,13 +252,12 @@ fn config(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Config>
         max_memory64_bytes: 1 << 20,
         max_table_elements: 1000,
         export_everything: true,
-        // `nans` does, and more of them.
+        // `rewrite` does, and more of them.
         canonicalize_nans: false,
         // Not supported here, or not there.
         compact_imports_enabled: false,
         exceptions_enabled: false,
         gc_enabled: false,
-        threads_enabled: false,
         ..Config::default()
     })
 }

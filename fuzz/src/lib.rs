@@ -14,13 +14,14 @@ mod compare;
 mod damage;
 mod generate;
 pub mod host;
-mod nans;
 pub mod observe;
 mod ours;
 mod peer;
 mod random;
+mod rewrite;
 mod soak;
 mod theirs;
+mod typed;
 
 pub use compare::{Bench, Counts, Difference};
 pub use damage::{damaged_image, damaged_module};

@@ -144,6 +144,11 @@ impl Ours {
         for (name, item) in items {
             let item = match item {
                 Extern::Memory(memory) => Item::Memory(memory.data(&self.store).to_vec()),
+                Extern::SharedMemory(memory) => {
+                    let mut bytes = vec![0; memory.data_size()];
+                    memory.read(0, &mut bytes).expect("within its size");
+                    Item::Memory(bytes)
+                }
                 Extern::Table(table) => self.table(table),
                 Extern::Global(global) => {
                     let value = global.get(&mut self.store);
@@ -213,7 +218,7 @@ fn define(store: &mut Store<Data>, linker: &mut Linker<Data>) -> Vec<(String, Ex
     }
     for (name, item) in &items {
         linker
-            .define(&*store, host::MODULE, name, *item)
+            .define(&*store, host::MODULE, name, item.clone())
             .expect("names differ");
     }
     items
@@ -293,6 +298,9 @@ fn failure(error: &Error) -> Failure {
             Code::IntegerOverflow => Failure::Trap(Trap::IntegerOverflow),
             Code::IntegerDivisionByZero => Failure::Trap(Trap::DivisionByZero),
             Code::BadConversionToInteger => Failure::Trap(Trap::BadConversion),
+            Code::NullReference => Failure::Trap(Trap::NullReference),
+            Code::HeapMisaligned => Failure::Trap(Trap::Unaligned),
+            Code::AtomicWaitNonShared => Failure::Trap(Trap::WaitUnshared),
             Code::StackOverflow => Failure::Exhausted("our stack".to_owned()),
             other => Failure::Other(format!("{other:?}")),
         };

@@ -1,7 +1,7 @@
-//! Makes a module canonicalize its NaNs: after each instruction whose result may be any NaN, code that
-//! replaces it by the one. What is left for runtimes to choose is nothing.
+//! Rewrites a module so that nothing is left to chance, or to the runtime: after each instruction whose
+//! result may be any NaN, code that replaces it by the one; before each wait, a timeout that is short.
 //!
-//! The generator has such a mode, too, without relaxed vectors and conversions.
+//! The generator can make NaNs canonical, too, but leaves out relaxed vectors and conversions.
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{CodeSection, Ieee32, Ieee64, Instruction, Module, ValType};
@@ -10,18 +10,22 @@ use wasmparser::{CompositeInnerType, FunctionBody, Operator, Parser, Payload};
 const NAN32: u32 = 0x7fc0_0000;
 const NAN64: u64 = 0x7ff8_0000_0000_0000;
 
-/// The module, with canonical NaNs.
+/// Nanoseconds: nobody is there who could notify.
+const TIMEOUT: i64 = 1000;
+
+/// The module without chance. Its NaNs are made canonical where `nans` says so.
 ///
 /// # Errors
 ///
 /// When the module is not valid.
-pub(crate) fn canonicalize(module: &[u8]) -> Result<Vec<u8>, reencode::Error> {
-    let mut canonicalizer = Canonicalizer {
+pub(crate) fn rewrite(module: &[u8], nans: bool) -> Result<Vec<u8>, reencode::Error> {
+    let mut rewriter = Rewriter {
+        nans,
         params: params_of_functions(module)?.into_iter(),
     };
-    let mut canonical = Module::new();
-    canonicalizer.parse_core_module(&mut canonical, Parser::new(0), module)?;
-    Ok(canonical.finish())
+    let mut rewritten = Module::new();
+    rewriter.parse_core_module(&mut rewritten, Parser::new(0), module)?;
+    Ok(rewritten.finish())
 }
 
 /// How many parameters each function that is not imported has.
@@ -51,11 +55,13 @@ fn params_of_functions(module: &[u8]) -> Result<Vec<u32>, reencode::Error> {
     Ok(functions)
 }
 
-struct Canonicalizer {
+struct Rewriter {
+    nans: bool,
+    /// Of the functions that are still to come.
     params: std::vec::IntoIter<u32>,
 }
 
-impl Reencode for Canonicalizer {
+impl Reencode for Rewriter {
     type Error = std::convert::Infallible;
 
     fn parse_function_body(
@@ -75,7 +81,13 @@ impl Reencode for Canonicalizer {
         let mut reader = body.get_operators_reader()?;
         while !reader.eof() {
             let operator = reader.read()?;
-            let float = Float::made_by(&operator);
+            let float = Float::made_by(&operator).filter(|_| self.nans);
+            if let Operator::MemoryAtomicWait32 { .. } | Operator::MemoryAtomicWait64 { .. } =
+                operator
+            {
+                function.instruction(&Instruction::Drop);
+                function.instruction(&Instruction::I64Const(TIMEOUT));
+            }
             function.instruction(&self.instruction(operator)?);
             if let Some(float) = float {
                 for instruction in float.canonical(next + float as u32) {
