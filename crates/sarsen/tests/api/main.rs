@@ -13,6 +13,7 @@ mod limits;
 mod linking;
 mod objects;
 mod porting;
+mod threads;
 mod traps;
 mod types;
 mod vectors;
