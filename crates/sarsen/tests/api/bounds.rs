@@ -200,3 +200,142 @@ fn offsets_that_overflow_are_out_of_bounds() {
         });
     }
 }
+
+#[test]
+fn what_a_memory_instruction_cannot_have_is_refused_with_its_place() {
+    let mut config = Config::new();
+    config.wasm_custom_page_sizes(true);
+    let engine = Engine::new(&config).unwrap();
+    // Each module has one thing that is not allowed; `bad` is where it is in the binary.
+    let vector = "(drop (i8x16.extract_lane_s 3 (v128.const i64x2 0 0)))";
+    let lane = "(drop (v128.load8_lane 3 (i32.const 0) (v128.const i64x2 0 0)))";
+    let shuffle = "(drop (i8x16.shuffle 31 31 31 31 31 31 31 31 31 31 31 31 31 31 31 31
+                     (v128.const i64x2 0 0) (v128.const i64x2 0 0)))";
+    let cases: &[(&str, &[u8], &[u8], &str)] = &[
+        (vector, &[0xfd, 0x15, 3], &[0xfd, 0x15, 16], "out of bounds"),
+        (
+            lane,
+            &[0xfd, 0x54, 0, 0, 3],
+            &[0xfd, 0x54, 0, 0, 16],
+            "out of bounds",
+        ),
+        (
+            shuffle,
+            &[0xfd, 0x0d, 31],
+            &[0xfd, 0x0d, 32],
+            "out of bounds",
+        ),
+        // Offsets of more than 32 bits for a memory of 32, and of more than 64.
+        (
+            "(drop (i32.load offset=4294967295 (i32.const 0)))",
+            &[0x28, 2, 0xff, 0xff, 0xff, 0xff, 0x0f],
+            &[0x28, 2, 0xff, 0xff, 0xff, 0xff, 0x1f],
+            "offset out of range",
+        ),
+        (
+            "(drop (i32.load offset=4294967295 (i32.const 0))) (nop) (nop) (nop) (nop) (nop) (nop)",
+            &[
+                0x28, 2, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x1a, 1, 1, 1, 1, 1, 1,
+            ],
+            &[
+                0x28, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0x1a,
+            ],
+            "u64",
+        ),
+        // An access that is aligned more than it is wide.
+        (
+            "(drop (i32.load (i32.const 0)))",
+            &[0x28, 2, 0],
+            &[0x28, 3, 0],
+            "alignment",
+        ),
+    ];
+    for &(body, good, bad, message) in cases {
+        let text = format!("(module (memory 1) (func {body}))");
+        refuses(&engine, &text, good, bad, message);
+    }
+    let memory = "(module (memory 3 7 (pagesize 1)))";
+    for log2 in [1, 12, 15, 17, 63, 64] {
+        refuses(
+            &engine,
+            memory,
+            &[9, 3, 7, 0],
+            &[9, 3, 7, log2],
+            "page size",
+        );
+    }
+}
+
+/// Asserts that a module is valid, and refused after `good` has been replaced by `bad`; that the message
+/// says so, and where.
+fn refuses(engine: &Engine, text: &str, good: &[u8], bad: &[u8], message: &str) {
+    let mut wasm = wat::parse_str(text).unwrap();
+    Module::new(engine, &wasm).unwrap();
+    let at = wasm.windows(good.len()).position(|bytes| bytes == good);
+    let at = at.unwrap_or_else(|| panic!("{good:x?} is not in {text}: {wasm:x?}"));
+    wasm[at..][..bad.len()].copy_from_slice(bad);
+    let error = Module::new(engine, &wasm).unwrap_err();
+    let told = format!("{error:#}");
+    assert!(told.contains(message), "{text}: {told}");
+    let place = told.split("offset 0x").nth(1).expect(&told);
+    let place = place.trim_end_matches(')');
+    let place = usize::from_str_radix(place, 16).expect(&told);
+    assert!(
+        (at..=at + bad.len()).contains(&place),
+        "{told}, not {at:#x}"
+    );
+}
+
+#[test]
+fn growing_beyond_the_maximum_or_the_machine_fails_and_changes_nothing() {
+    // The delta is one more than is allowed, or more than there is anywhere.
+    let memories = [
+        ("i32", "(memory (export \"memory\") 1 3)", 2, 3),
+        ("i32", "(memory (export \"memory\") 1)", 65_535, 65_536),
+        ("i64", "(memory (export \"memory\") i64 1 3)", 2, 3),
+        (
+            "i64",
+            "(memory (export \"memory\") i64 1 281474976710656)",
+            1,
+            1 << 47,
+        ),
+        (
+            "i64",
+            "(memory (export \"memory\") i64 1)",
+            1,
+            (1 << 48) - 1,
+        ),
+        ("i64", "(memory (export \"memory\") i64 1)", 1, 1 << 48),
+        ("i64", "(memory (export \"memory\") i64 1)", 1, u64::MAX),
+        (
+            "i64",
+            "(memory (export \"memory\") i64 1 (pagesize 1))",
+            7,
+            u64::MAX - 1,
+        ),
+        ("i32", "(memory (export \"memory\") 1 9 (pagesize 1))", 8, 9),
+    ];
+    for reservation in [1 << 20, 4 << 30] {
+        let mut config = Config::new();
+        config
+            .memory_reservation(reservation)
+            .wasm_custom_page_sizes(true);
+        let engine = Engine::new(&config).unwrap();
+        for (index, memory, allowed, refused) in memories {
+            let text = format!(
+                r#"(module {memory} (func (export "f") (param $delta {index}) (result i32)
+                     ({index}.eq (memory.grow (local.get $delta)) ({index}.const -1))))"#
+            );
+            let (mut store, instance) = crate::instance_in(&engine, &text);
+            let f = Call(index == "i64");
+            let exported = instance.get_memory(&mut store, "memory").unwrap();
+            assert_eq!(f.call(&mut store, &instance, refused), Ok(1), "{memory}");
+            assert_eq!(exported.size(&store), 1, "{memory}");
+            assert!(exported.grow(&mut store, refused).is_err(), "{memory}");
+            if allowed < 65_535 {
+                assert_eq!(f.call(&mut store, &instance, allowed), Ok(0), "{memory}");
+                assert_eq!(exported.size(&store), 1 + allowed, "{memory}");
+            }
+        }
+    }
+}
