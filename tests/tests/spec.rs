@@ -4,7 +4,12 @@
 //! Scripts that need something else stand in [`SKIPPED`] with the reason. They run all the same, and
 //! must fail: one that passes has to leave the list.
 //!
+//! When all have run, the README's table of proposals must say what they found.
+//!
 //! `cargo test -p sarsen-tests --test spec -- NAME` runs the scripts whose names contain `NAME`.
+
+#[path = "spec/support.rs"]
+mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sarsen::{Config, Feature, Features};
@@ -31,6 +36,10 @@ const PROPOSALS: &[(Proposal, &[Feature])] = &[
     (Proposal::RelaxedSimd, &[]),
     (Proposal::Simd, &[]),
     (Proposal::TailCall, &[]),
+    (
+        Proposal::Threads,
+        &[Feature::MultiMemory, Feature::ReferenceTypes],
+    ),
 ];
 
 /// The proposals that are off until they are finished, and the feature that each switches on.
@@ -72,7 +81,15 @@ fn main() {
         let exists = trials.iter().any(|trial| trial.name() == *skipped);
         assert!(exists, "{skipped} is on the list of skipped scripts only");
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    let count = trials.len() as u64;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.num_passed == count
+        && let Err(message) = support::check(SKIPPED)
+    {
+        eprintln!("{message}");
+        std::process::exit(101);
+    }
+    conclusion.exit();
 }
 
 /// What WebAssembly 1.0 has, and these.
@@ -111,9 +128,17 @@ fn trial(name: String, text: &'static str, config: &Config) -> Trial {
     let script = name.clone();
     let config = config.clone();
     match skipped {
-        None => Trial::test(name, move || passes(&script, text, &config)),
+        None => Trial::test(name, move || {
+            let outcome = passes(&script, text, &config);
+            support::note(&script, outcome.is_ok());
+            outcome
+        }),
         Some(&(_, reason)) => {
-            Trial::test(name, move || still_fails(&script, text, &config)).with_kind(reason)
+            let trial = Trial::test(name, move || {
+                support::note(&script, false);
+                still_fails(&script, text, &config)
+            });
+            trial.with_kind(reason)
         }
     }
 }
