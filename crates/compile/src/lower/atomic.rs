@@ -101,10 +101,7 @@ impl Lowering<'_, '_> {
     /// A load of `access`, extended to `ty`.
     fn atomic_load(&mut self, memarg: &MemArg, access: Type, ty: Type) {
         let at = self.atomic_place(memarg, access);
-        let value = self
-            .builder
-            .ins()
-            .atomic_load(access, at.flags, at.address);
+        let value = self.builder.ins().atomic_load(access, at.flags, at.address);
         self.push_widened(value, ty);
     }
 

@@ -2,6 +2,7 @@
 //!
 //! What the code computes is tested by running the official test suite, elsewhere.
 
+mod atomics;
 mod checks;
 mod code;
 mod hints;
