@@ -154,8 +154,8 @@ fn a_check_that_passed_holds_while_the_memory_grows() {
             } else {
                 7
             };
-            let rounds = (50 - start as i32 + 4) / 5;
-            assert_eq!(result, start as i32 + 5 * rounds + 5);
+            let rounds = (50 - start + 4) / 5;
+            assert_eq!(result, start + 5 * rounds + 5);
         }
     });
 }
