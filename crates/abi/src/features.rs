@@ -23,8 +23,8 @@ macro_rules! features {
                 }
             }
 
-            /// Whether it is on unless switched off: the proposal is part of a finished version
-            /// of the standard, and Sarsen implements it.
+            /// Whether it is on unless switched off: Sarsen implements it, and it is part of a finished
+            /// version of the standard, or, as threads, has long been in use unchanged.
             pub const fn is_on_by_default(self) -> bool {
                 match self {
                     $(Feature::$variant => $default,)*

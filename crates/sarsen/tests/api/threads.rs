@@ -534,7 +534,7 @@ fn linking_tells_shared_from_unshared_and_engine_from_engine() {
     Instance::new(&mut store, &module, &[memory.clone().into()]).unwrap();
 
     let foreign: Extern = shared(&Engine::default(), 2, 2).into();
-    let error = Instance::new(&mut store, &module, &[foreign.clone()]).unwrap_err();
+    let error = Instance::new(&mut store, &module, std::slice::from_ref(&foreign)).unwrap_err();
     assert!(matches!(
         error.downcast_ref(),
         Some(OwnershipError::WrongEngine)
