@@ -2,6 +2,7 @@
 
 use crate::peer::Abilities;
 use crate::random::Random;
+use crate::vectors::{self, Relaxed};
 use crate::{host, rewrite, typed};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
@@ -27,7 +28,7 @@ pub struct Settings {
     pub copy_on_write: bool,
     /// Whether Sarsen makes NaNs canonical. Where the other runtime cannot, the module does it, too.
     pub canonical_nans: bool,
-    /// Whether relaxed vector instructions do the same everywhere; always, in modules with such.
+    /// Whether relaxed vector instructions do the same everywhere. Modules with such choose it.
     pub deterministic: bool,
 }
 
@@ -93,26 +94,24 @@ impl Case {
             Loading::Twice,
         ])?;
         let arguments = bytes.arbitrary()?;
-        if peer.function_references && bytes.ratio(1, 6)? {
-            return Ok(Case {
-                module: typed::module(&mut bytes)?,
-                settings,
-                loading,
-                arguments,
-            });
-        }
         let proposals = Proposals::from_bytes(&mut bytes, peer)?;
-        settings.deterministic |= proposals.relaxed_simd;
-        let config = config(&mut bytes, &proposals)?;
-        let fuel = bytes.int_in_range(100..=3000)?;
-        let mut module = Module::new(config, &mut bytes)?;
-        module
-            .ensure_termination(fuel)
-            .map_err(|_| arbitrary::Error::IncorrectFormat)?;
+        let module = if proposals.simd && bytes.ratio(1, 2)? {
+            let relaxed = relaxed(&mut bytes)?;
+            match relaxed {
+                Relaxed::None => {}
+                Relaxed::Deterministic => settings.deterministic = true,
+                Relaxed::Fused => settings.deterministic = false,
+            }
+            vectors::module(&mut bytes, relaxed)?
+        } else if peer.function_references && bytes.ratio(1, 6)? {
+            typed::module(&mut bytes)?
+        } else {
+            anything(&mut bytes, &proposals)?
+        };
         let nans = !(settings.canonical_nans && peer.canonical_nans);
-        let module = rewrite::rewrite(&module.to_bytes(), nans);
+        let module = rewrite::rewrite(&module, nans);
         Ok(Case {
-            module: module.expect("the generator's modules are valid"),
+            module: module.expect("generated modules are valid"),
             settings,
             loading,
             arguments,
@@ -186,7 +185,6 @@ pub(crate) struct Proposals {
     pub(crate) custom_page_sizes: bool,
     pub(crate) wide_arithmetic: bool,
     pub(crate) simd: bool,
-    pub(crate) relaxed_simd: bool,
     pub(crate) threads: bool,
 }
 
@@ -207,13 +205,32 @@ impl Proposals {
             custom_page_sizes: bytes.ratio(1, 6)?,
             wide_arithmetic: bytes.ratio(1, 4)?,
             simd,
-            relaxed_simd: simd && bytes.ratio(1, 2)?,
             threads: peer.threads && bytes.ratio(1, 3)?,
         })
     }
 }
 
-/// What modules look like.
+fn relaxed(bytes: &mut Unstructured<'_>) -> Result<Relaxed> {
+    let relaxed = bytes.choose(&[Relaxed::None, Relaxed::Deterministic, Relaxed::Fused])?;
+    // Without the instruction, nobody rounds once.
+    if *relaxed == Relaxed::Fused && !std::arch::is_x86_feature_detected!("fma") {
+        return Ok(Relaxed::None);
+    }
+    Ok(*relaxed)
+}
+
+/// A module of everything that the proposals have.
+fn anything(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Vec<u8>> {
+    let config = config(bytes, proposals)?;
+    let fuel = bytes.int_in_range(100..=3000)?;
+    let mut module = Module::new(config, bytes)?;
+    module
+        .ensure_termination(fuel)
+        .map_err(|_| arbitrary::Error::IncorrectFormat)?;
+    Ok(module.to_bytes())
+}
+
+/// What such modules look like.
 fn config(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Config> {
     let imports = bytes.ratio(2, 3)?;
     Ok(Config {
@@ -230,7 +247,6 @@ fn config(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Config>
         custom_page_sizes_enabled: proposals.custom_page_sizes,
         wide_arithmetic_enabled: proposals.wide_arithmetic,
         simd_enabled: proposals.simd,
-        relaxed_simd_enabled: proposals.relaxed_simd,
         threads_enabled: proposals.threads,
         max_memories: if proposals.multi_memory { 4 } else { 1 },
         max_tables: if proposals.reference_types { 4 } else { 1 },
@@ -254,6 +270,8 @@ fn config(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Config>
         export_everything: true,
         // `rewrite` does, and more of them.
         canonicalize_nans: false,
+        // `vectors` makes them.
+        relaxed_simd_enabled: false,
         // Not supported here, or not there.
         compact_imports_enabled: false,
         exceptions_enabled: false,

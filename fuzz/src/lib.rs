@@ -22,6 +22,7 @@ mod rewrite;
 mod soak;
 mod theirs;
 mod typed;
+mod vectors;
 
 pub use compare::{Bench, Counts, Difference};
 pub use damage::{damaged_image, damaged_module};
