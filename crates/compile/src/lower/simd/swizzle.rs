@@ -17,7 +17,7 @@ impl Lowering<'_, '_> {
     /// `i8x16.swizzle`
     pub(super) fn swizzle(&mut self) {
         let (x, indices) = self.pop_vectors(I8X16);
-        let is_direct = self.cx.relaxed_simd.has_pshufb && self.are_below_16_or_above_127(indices);
+        let is_direct = self.cx.relaxed_simd.is_x64 && self.are_below_16_or_above_127(indices);
         let result = if is_direct {
             self.builder.ins().x86_pshufb(x, indices)
         } else {

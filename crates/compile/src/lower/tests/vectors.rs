@@ -1,6 +1,6 @@
 //! Properties of the code for vectors.
 
-use super::{assembly, clif_under, compile, count, isa, lower_relaxed};
+use super::{assembly, assembly_of, clif_under, compile, count, isa, lower_relaxed};
 use crate::lower::RelaxedSimd;
 use cranelift_codegen::FinalizedRelocTarget;
 use cranelift_codegen::ir::ExternalName;
@@ -22,15 +22,21 @@ fn deterministic() -> Settings {
 
 /// A processor that has what Sarsen requires, and no more.
 fn minimal_isa() -> OwnedTargetIsa {
+    isa_with(&[])
+}
+
+/// A processor that has what Sarsen requires, and `features`, which are flags of Cranelift's.
+fn isa_with(features: &[&str]) -> OwnedTargetIsa {
     let mut builder = cranelift_native::builder_with_options(false).expect("the host is suitable");
-    for flag in [
+    let required = [
         "has_cmpxchg16b",
         "has_popcnt",
         "has_sse3",
         "has_ssse3",
         "has_sse41",
         "has_sse42",
-    ] {
+    ];
+    for flag in required.iter().chain(features) {
         builder.enable(flag).expect("a flag of Cranelift's");
     }
     let flags = isa(&Settings::default()).flags().clone();
@@ -331,5 +337,56 @@ fn indices_that_are_plainly_small_are_not_raised_before_bytes_are_looked_up() {
         mask(0x10),
     ] {
         assert_eq!(count(&code_for(&indices), "x86_pshufb"), 0, "{indices}");
+    }
+}
+
+#[test]
+fn four_products_are_added_up_by_one_instruction_where_there_is_one() {
+    let wat = "(module (func (param v128 v128 v128) (result v128)
+        (i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get 0) (local.get 1) (local.get 2))))";
+    let wasm = wat::parse_str(wat).expect("well-formed");
+    let with_vex = ["has_avx", "has_avx2", "has_avx_vnni"];
+    let with_evex = [
+        "has_avx",
+        "has_avx2",
+        "has_avx512f",
+        "has_avx512vl",
+        "has_avx512vnni",
+    ];
+    for (features, settings, expected) in [
+        (&with_vex[..], Settings::default(), 1),
+        (&with_evex[..], Settings::default(), 1),
+        (&with_evex[..4], Settings::default(), 0),
+        (&with_evex[..], deterministic(), 0),
+    ] {
+        let isa = isa_with(features);
+        let relaxed_simd = RelaxedSimd::new(&*isa, &settings);
+        let lowered = lower_relaxed(&wasm, &settings, Features::default(), relaxed_simd);
+        let code = assembly_of(&lowered.expect("it is supported")[0], &isa);
+        assert_eq!(count(&code, "vpdpbusd"), expected, "{features:?}: {code}");
+        let own = count(&code, "mul") + count(&code, "pmadd");
+        assert_eq!(own == 0, expected == 1, "{features:?}: {code}");
+    }
+}
+
+#[test]
+fn a_shift_to_the_left_by_one_is_an_addition() {
+    for (shape, width) in [("i8x16", 8), ("i16x8", 16), ("i32x4", 32), ("i64x2", 64)] {
+        let code_for = |name: &str, distance: u32| {
+            clif_under(
+                &format!(
+                    "(module (func (param v128) (result v128)
+                       ({shape}.{name} (local.get 0) (i32.const {distance}))))"
+                ),
+                &Settings::default(),
+            )
+        };
+        for distance in [1, width + 1] {
+            assert_eq!(count(&code_for("shl", distance), "iadd"), 1, "{shape}");
+            assert_eq!(count(&code_for("shr_u", distance), "iadd"), 0, "{shape}");
+        }
+        for distance in [0, 2, width] {
+            assert_eq!(count(&code_for("shl", distance), "iadd"), 0, "{shape}");
+        }
     }
 }
