@@ -459,6 +459,16 @@ impl Check<'_> {
             ConstOp::I64Const(_) | ConstOp::I64Add | ConstOp::I64Sub | ConstOp::I64Mul => {
                 ValType::I64
             }
+            ConstOp::StructNew(_)
+            | ConstOp::StructNewDefault(_)
+            | ConstOp::ArrayNew(_)
+            | ConstOp::ArrayNewDefault(_)
+            | ConstOp::ArrayNewFixed(..)
+            | ConstOp::RefI31
+            | ConstOp::AnyConvertExtern
+            | ConstOp::ExternConvertAny => {
+                return Err(InvalidModule(format!("{op:?} is not supported yet")));
+            }
             ConstOp::F32Const(_) => ValType::F32,
             ConstOp::F64Const(_) => ValType::F64,
             ConstOp::V128Const(_) => ValType::V128,

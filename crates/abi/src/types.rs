@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// An engine-wide type: equal ids mean equal types after canonicalization of recursion groups.
 ///
 /// Ids differ from engine to engine, so compiled code never contains one: it loads them through
-/// its vmctx ([`crate::vmctx::VmCtxHeader::type_ids`]).
+/// its vmctx ([`crate::vmctx::VmCtxHeader::type_ids`]). The number is where the type's row is
+/// ([`crate::heap::TypeRow`]), in bytes from the first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(transparent)]
 pub struct TypeId(pub u32);
@@ -174,6 +175,36 @@ pub enum AbstractHeapType {
     Cont,
     /// `nocont`
     NoCont,
+}
+
+impl AbstractHeapType {
+    /// Every abstract heap type, in the order of their codes.
+    pub const ALL: [AbstractHeapType; 14] = [
+        Self::Func,
+        Self::NoFunc,
+        Self::Extern,
+        Self::NoExtern,
+        Self::Any,
+        Self::Eq,
+        Self::I31,
+        Self::Struct,
+        Self::Array,
+        Self::None,
+        Self::Exn,
+        Self::NoExn,
+        Self::Cont,
+        Self::NoCont,
+    ];
+
+    /// A small number for the type, as compiled code passes it to the runtime.
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The type with this code.
+    pub fn from_code(code: u32) -> Option<AbstractHeapType> {
+        Self::ALL.get(code as usize).copied()
+    }
 }
 
 /// The disjoint hierarchies of heap types: no value belongs to two.

@@ -208,6 +208,107 @@ mod calls {
         i.elem_drop(ElemIndex::new(elem));
     }
 
+    pub(super) fn gc_alloc(_: &Instance, _size: u32) -> Result<u32, Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn gc_alloc_zeroed(_: &Instance, _ty: u32, _length: u32) -> Result<u32, Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn array_new(
+        _: &Instance,
+        _ty: u32,
+        _length: u32,
+        _low: u64,
+        _high: u64,
+    ) -> Result<u32, Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn array_new_data(
+        _: &Instance,
+        _ty: u32,
+        _data: u32,
+        _offset: u32,
+        _length: u32,
+    ) -> Result<u32, Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn array_new_elem(
+        _: &Instance,
+        _ty: u32,
+        _elem: u32,
+        _offset: u32,
+        _length: u32,
+    ) -> Result<u32, Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn array_fill(
+        _: &Instance,
+        _ty: u32,
+        _array: u32,
+        _index: u32,
+        _low: u64,
+        _high: u64,
+        _length: u32,
+    ) -> Result<(), Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn array_copy(
+        _: &Instance,
+        _ty: u32,
+        _to: u32,
+        _to_index: u32,
+        _from: u32,
+        _from_index: u32,
+        _length: u32,
+    ) -> Result<(), Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn array_init_data(
+        _: &Instance,
+        _ty: u32,
+        _data: u32,
+        _array: u32,
+        _index: u32,
+        _from: u32,
+        _length: u32,
+    ) -> Result<(), Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn array_init_elem(
+        _: &Instance,
+        _ty: u32,
+        _elem: u32,
+        _array: u32,
+        _index: u32,
+        _from: u32,
+        _length: u32,
+    ) -> Result<(), Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn func_id(_: &Instance, _func: u64) -> Result<u32, Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn cast_failed(
+        _: &Instance,
+        _reference: u32,
+        _target: u32,
+        _nullable: u32,
+    ) -> Result<(), Reason> {
+        Err(Reason::Trap(TrapCode::HeapCorruption))
+    }
+
+    pub(super) fn gc_remembered_full(_: &Instance) {}
+
     pub(super) fn is_subtype(i: &Instance, actual: u32, expected: u32) -> u32 {
         let types = i.module().engine().types();
         u32::from(types.is_subtype(TypeId(actual), TypeId(expected)))

@@ -57,7 +57,15 @@ fn constant(op: ConstOp, context: &impl ConstContext) -> Option<ValRaw> {
         | ConstOp::I32Mul
         | ConstOp::I64Add
         | ConstOp::I64Sub
-        | ConstOp::I64Mul => return None,
+        | ConstOp::I64Mul
+        | ConstOp::StructNew(_)
+        | ConstOp::StructNewDefault(_)
+        | ConstOp::ArrayNew(_)
+        | ConstOp::ArrayNewDefault(_)
+        | ConstOp::ArrayNewFixed(..)
+        | ConstOp::RefI31
+        | ConstOp::AnyConvertExtern
+        | ConstOp::ExternConvertAny => return None,
     })
 }
 

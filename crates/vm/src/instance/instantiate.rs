@@ -184,6 +184,8 @@ unsafe fn write_header(store: &Store, instance: &Instance, at: NonNull<Instance>
         type_ids: instance.module.type_ids().as_ptr(),
         epoch: store.engine().epoch_ptr(),
         instance: at.as_ptr().cast(),
+        type_rows: std::ptr::null(),
+        deep_rows: std::ptr::null(),
         reserved: 0,
     };
     // SAFETY: the block begins with the header, and nobody else uses it yet.
@@ -275,7 +277,7 @@ unsafe fn import_func(
         context: at.as_ptr().cast(),
         entry: wanted.entry,
         type_id,
-        reserved: 0,
+        id: 0,
     }
 }
 

@@ -283,7 +283,7 @@ fn funcref_templates(module: &Module, types: &ModuleTypes, code: &EngineCode) ->
             context: ptr::null_mut(),
             entry: stub(code.entry_ptr(ty)),
             type_id: types.ids()[ty.index()],
-            reserved: 0,
+            id: 0,
         }
     };
     module.escaping_funcs.iter().map(template).collect()
