@@ -97,6 +97,22 @@ pub enum Kind {
     Exn = 6,
 }
 
+impl Kind {
+    /// The kind that is written as this number.
+    pub const fn from_number(number: u16) -> Option<Kind> {
+        Some(match number {
+            0 => Kind::None,
+            1 => Kind::Func,
+            2 => Kind::Struct,
+            3 => Kind::Array,
+            4 => Kind::Cont,
+            5 => Kind::Extern,
+            6 => Kind::Exn,
+            _ => return None,
+        })
+    }
+}
+
 /// The number of ancestors in a row, the type itself included.
 pub const SHALLOW: usize = 12;
 

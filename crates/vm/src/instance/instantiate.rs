@@ -184,8 +184,8 @@ unsafe fn write_header(store: &Store, instance: &Instance, at: NonNull<Instance>
         type_ids: instance.module.type_ids().as_ptr(),
         epoch: store.engine().epoch_ptr(),
         instance: at.as_ptr().cast(),
-        type_rows: std::ptr::null(),
-        deep_rows: std::ptr::null(),
+        type_rows: store.engine().types().rows_base(),
+        deep_rows: store.engine().types().deep_base(),
         reserved: 0,
     };
     // SAFETY: the block begins with the header, and nobody else uses it yet.

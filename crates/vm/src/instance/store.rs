@@ -281,6 +281,7 @@ impl Store {
             |i: &Stable<Instance>| unsafe { i.as_non_null().as_ref() }.owns_address(address);
         self.instances.iter().any(instance)
             || self.memories.iter().any(memory)
+            || self.engine().types().contains(address)
             || self.heap.as_ref().is_some_and(|heap| heap.owns(address))
     }
 }
