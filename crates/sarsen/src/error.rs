@@ -143,8 +143,13 @@ pub enum TypeError {
         /// The type found.
         found: String,
     },
-    /// A global that cannot be written was to be.
+    /// A global, field or element that cannot be written was to be.
     Immutable,
+    /// A type that cannot be defined, for example because its supertype is final.
+    Definition {
+        /// What is wrong.
+        message: String,
+    },
 }
 
 impl fmt::Display for TypeError {
@@ -160,7 +165,8 @@ impl fmt::Display for TypeError {
                 wanted,
                 found,
             } => write!(f, "type mismatch: {what} should be {wanted}, found {found}"),
-            TypeError::Immutable => f.write_str("an immutable global cannot be set"),
+            TypeError::Immutable => f.write_str("what is immutable cannot be set"),
+            TypeError::Definition { message } => write!(f, "impossible type: {message}"),
         }
     }
 }

@@ -93,7 +93,8 @@ pub use table::Table;
 pub use tag::Tag;
 pub use trap::{FrameInfo, FrameSymbol, Trap, WasmBacktrace};
 pub use types::{
-    ArrayType, ContType, ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType,
-    MemoryType, MemoryTypeBuilder, Mutability, RefType, StructType, TableType, TagType, ValType,
+    ArrayType, ContType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
+    HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType,
+    StructType, TableType, TagType, ValType,
 };
 pub use val::{V128, Val, ValRaw};
