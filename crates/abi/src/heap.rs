@@ -68,8 +68,11 @@ pub const HEADER_LENGTH: i32 = 4;
 /// many times as large.
 pub const MAX_SMALL: u32 = 4 << 10;
 
-/// The largest size of a structure, in bytes: 10,000 fields (a limit of validation) of 16 bytes.
-pub const MAX_STRUCT: u32 = HEADER_SIZE + 10_000 * 16;
+/// The largest number of fields of a structure: a limit of validation.
+pub const MAX_FIELDS: usize = 10_000;
+
+/// The largest size of a structure, in bytes.
+pub const MAX_STRUCT: u32 = HEADER_SIZE + MAX_FIELDS as u32 * 16;
 
 /// The largest size of an array, in bytes.
 pub const MAX_ARRAY: u64 = 3 << 30;

@@ -295,6 +295,16 @@ pub enum StorageType<R = TypeIndex> {
     Val(ValType<R>),
 }
 
+impl<R: Copy> StorageType<R> {
+    /// The type of the value that an instruction reads or writes: packed integers are `i32`s.
+    pub fn unpacked(&self) -> ValType<R> {
+        match *self {
+            StorageType::I8 | StorageType::I16 => ValType::I32,
+            StorageType::Val(ty) => ty,
+        }
+    }
+}
+
 /// The type of a structure's field or of an array's elements.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FieldType<R = TypeIndex> {
@@ -333,6 +343,22 @@ impl<R> SubType<R> {
     pub fn as_func(&self) -> Option<&FuncType<R>> {
         match &self.composite {
             CompositeType::Func(f) => Some(f),
+            _ => None,
+        }
+    }
+
+    /// The fields, if it is a structure type.
+    pub fn as_struct(&self) -> Option<&[FieldType<R>]> {
+        match &self.composite {
+            CompositeType::Struct(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// The element, if it is an array type.
+    pub fn as_array(&self) -> Option<&FieldType<R>> {
+        match &self.composite {
+            CompositeType::Array(element) => Some(element),
             _ => None,
         }
     }

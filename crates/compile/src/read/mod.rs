@@ -24,6 +24,7 @@ mod types;
 use crate::error::{CompileError, Result};
 use sarsen_abi::{Features, FuncIndex, Module};
 use sections::Sections;
+pub(crate) use types::abstract_heap_type;
 use wasmparser::{FunctionBody, Parser, ValidPayload, Validator};
 
 /// A valid module, taken apart.
