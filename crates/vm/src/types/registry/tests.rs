@@ -1,6 +1,11 @@
 //! Tests of the registry: equality, hierarchies, and that nothing leaks or dies too early.
 
+mod interleavings;
+mod shapes;
+mod stress;
+
 use super::*;
+use crate::types::Shape;
 use sarsen_abi::heap::{DEEP, EXTERN_TYPE};
 use sarsen_abi::types::{HeapType, RefType, ValType};
 use std::sync::Barrier;
