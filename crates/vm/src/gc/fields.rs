@@ -4,7 +4,7 @@
 //! nothing allocated. A type that is found is held by the heap.
 
 use super::heap::Heap;
-use super::objects::ArrayView;
+use super::objects::{ArrayView, RefKind};
 use crate::types::Defined;
 use sarsen_abi::heap::{HEADER_SIZE, Slot};
 use sarsen_abi::types::FieldType;
@@ -32,6 +32,20 @@ impl Heap {
         let (shape, word) = self.shape_of(reference)?;
         let defined = self.shapes.defined(shape);
         Ok((defined.ok_or(TrapCode::HeapCorruption)?, word))
+    }
+
+    /// The length of the array that a reference leads to, in elements.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::HeapCorruption`] when it leads to no array of this heap.
+    pub fn array_length(&self, reference: u32) -> Result<u32, TrapCode> {
+        let RefKind::Array(_) = self.kind_of(reference)? else {
+            return Err(TrapCode::HeapCorruption);
+        };
+        let object = self.check(reference, u64::from(HEADER_SIZE))?;
+        // SAFETY: a header in the heap, aligned.
+        Ok(unsafe { object.cast::<[u32; 2]>().read() }[1])
     }
 
     /// Field `index` of the structure that a reference leads to; `None` when it has no such field.

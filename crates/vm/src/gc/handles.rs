@@ -111,6 +111,11 @@ impl Handles {
         (root.generation == at.generation).then_some(root.reference)
     }
 
+    /// Makes room for more roots on the stack.
+    pub(super) fn reserve(&mut self, additional: usize) {
+        self.stack.reserve(additional);
+    }
+
     /// Begins a scope.
     #[inline]
     pub(super) fn enter(&self) -> RootScope {
@@ -170,10 +175,10 @@ impl Handles {
         self.owned[root.0.place() as usize].reference
     }
 
-    /// How many owned roots there are, those that were dropped and not noticed yet included.
-    #[cfg(test)]
-    pub(super) fn owned_len(&self) -> usize {
-        self.owned.len() - self.free.len()
+    /// How many roots there are: on the stack, and owned ones.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.stack.len(), self.owned.len() - self.free.len() - released.len())
     }
 
     fn take_released(&mut self) {
@@ -281,7 +286,7 @@ mod tests {
             assert_eq!(handles.owned(&copy), 8 * 77);
             drop(copy);
             visited(&mut handles, true);
-            assert_eq!(handles.owned_len(), 0);
+            assert_eq!(handles.count(), (0, 0));
             assert_eq!(handles.owned.len(), 1_000_000);
         }
         assert!(visited(&mut handles, true).iter().all(|&r| r == 0));

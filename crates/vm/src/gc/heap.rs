@@ -215,6 +215,8 @@ impl Heap {
     pub fn stats(&self) -> GcStats {
         let mut stats = self.stats.clone();
         stats.bytes_committed = self.granted as u64;
+        stats.host_objects = self.extern_count();
+        (stats.scoped_roots, stats.owned_roots) = self.handles.count();
         let fresh = if self.collects() {
             u64::from(self.young_end() - YOUNG)
         } else {
@@ -249,6 +251,11 @@ impl Heap {
     #[inline]
     pub fn exit_scope(&mut self, scope: RootScope) {
         self.handles.exit(scope);
+    }
+
+    /// Makes room for more roots on the host's stack.
+    pub fn reserve_roots(&mut self, additional: usize) {
+        self.handles.reserve(additional);
     }
 
     /// Makes an owned root.

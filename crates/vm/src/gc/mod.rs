@@ -34,7 +34,7 @@
 //! | `mark`, `compact`, `live_map` | collecting the old space |
 //! | `remember` | the barrier and its buffer |
 //! | `shapes` | types as the collector sees them |
-//! | `objects`, `elements` | typed access |
+//! | `objects`, `elements`, `fields` | typed access |
 //! | `externs`, `funcs`, `handles` | what is beside the heap |
 //! | `verify` | a check of everything, for zeal |
 //!
@@ -50,6 +50,7 @@ mod compact;
 mod config;
 mod elements;
 mod externs;
+mod fields;
 mod funcs;
 mod handles;
 mod heap;
@@ -68,6 +69,7 @@ mod world;
 
 pub use config::{CollectorKind, GcConfig, HeapError};
 pub use externs::Dead;
+pub use fields::Place;
 pub use handles::{OwnedRoot, RootIndex, RootScope};
 pub use heap::Heap;
 pub use objects::{ArrayView, RefKind};

@@ -127,7 +127,7 @@ impl Heap {
 
     /// The shape of the object that a reference leads to, and the second word of its header.
     #[inline]
-    fn shape_of(&mut self, reference: u32) -> Result<(Shape, u32), TrapCode> {
+    pub(super) fn shape_of(&mut self, reference: u32) -> Result<(Shape, u32), TrapCode> {
         let object = self.check(reference, u64::from(HEADER_SIZE))?;
         // SAFETY: a header in the heap, aligned.
         let word = unsafe { object.cast::<u64>().read() };
@@ -249,7 +249,7 @@ impl Heap {
     ///
     /// `at` must be where a field or element stored like this is, from the heap's base.
     #[inline]
-    unsafe fn read(&self, at: usize, slot: Slot) -> Result<ValRaw, TrapCode> {
+    pub(super) unsafe fn read(&self, at: usize, slot: Slot) -> Result<ValRaw, TrapCode> {
         let bits = match slot {
             Slot::Number(size) => {
                 let mut bits = 0u128;
@@ -281,7 +281,7 @@ impl Heap {
     /// `at` must be where a field or element stored like this is, from the heap's base, and `value`
     /// of its type.
     #[inline]
-    unsafe fn write(&mut self, at: usize, slot: Slot, value: ValRaw) {
+    pub(super) unsafe fn write(&mut self, at: usize, slot: Slot, value: ValRaw) {
         // SAFETY: the caller's promise, here and below.
         let bits = unsafe { self.stored(slot, value) };
         if slot == Slot::Reference && at < YOUNG as usize {

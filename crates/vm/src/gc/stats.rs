@@ -23,6 +23,12 @@ pub struct GcStats {
     pub bytes_committed: u64,
     /// How much old objects took after the latest full collection, in bytes.
     pub bytes_live: u64,
+    /// How many objects of the host's there are: behind `externref`s.
+    pub host_objects: usize,
+    /// How many references the host holds by scopes.
+    pub scoped_roots: usize,
+    /// How many references the host owns.
+    pub owned_roots: usize,
     /// How long all collections took.
     pub pause_total: Duration,
     /// How long the longest took.
@@ -41,6 +47,9 @@ impl GcStats {
             bytes_freed: 0,
             bytes_committed: 0,
             bytes_live: 0,
+            host_objects: 0,
+            scoped_roots: 0,
+            owned_roots: 0,
             pause_total: Duration::ZERO,
             pause_max: Duration::ZERO,
             minor_pauses: Box::default(),
