@@ -151,6 +151,9 @@ pub const ROW_SIZE: u32 = size_of::<TypeRow>() as u32;
 /// The offset of [`TypeRow::display`] in a row, in bytes.
 pub const ROW_DISPLAY: i32 = offset_of!(TypeRow, display) as i32;
 
+/// The offset of [`TypeRow::depth`] in a row, in bytes.
+pub const ROW_DEPTH: i32 = offset_of!(TypeRow, depth) as i32;
+
 /// The offset of [`TypeRow::kind`] in a row, in bytes.
 pub const ROW_KIND: i32 = offset_of!(TypeRow, kind) as i32;
 

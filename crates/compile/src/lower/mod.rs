@@ -11,9 +11,11 @@
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
 //! | `simd` | instructions on vectors, a file for each family |
+//! | `gc` | instructions on structures, arrays and unboxed integers, casts; a file for each family |
 //! | `interrupt` | counting fuel, looking at the epoch |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
 //! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
+//! | `facts` | what is known of references: their types, the lengths of arrays |
 //! | `module_context` | what all lowerings of a module share |
 //!
 //! Invariants of what comes out:
@@ -32,7 +34,9 @@ mod bulk;
 mod call;
 mod control;
 mod dispatch;
+mod facts;
 mod function;
+mod gc;
 mod global;
 mod inline;
 mod interrupt;
