@@ -79,7 +79,13 @@ impl Facts {
     pub(super) fn declare_null(&mut self, value: Value, repr: &Repr) {
         if let Some(ty) = repr.reference {
             let heap = HeapType::Abstract(bottom(ty.heap.hierarchy()));
-            self.declare(value, RefType { nullable: true, heap });
+            self.declare(
+                value,
+                RefType {
+                    nullable: true,
+                    heap,
+                },
+            );
         }
     }
 
@@ -87,7 +93,13 @@ impl Facts {
     pub(super) fn declare_func(&mut self, value: Value, func: FuncIndex, ty: TypeIndex) {
         self.funcs.insert(value, func);
         let heap = HeapType::ConcreteFunc(ty);
-        self.declare(value, RefType { nullable: false, heap });
+        self.declare(
+            value,
+            RefType {
+                nullable: false,
+                heap,
+            },
+        );
     }
 
     /// Which function a value refers to, if that is known.
@@ -157,7 +169,9 @@ impl Lowering<'_, '_> {
             && known.nullable
         {
             let nullable = false;
-            self.facts.learned.insert(value, RefType { nullable, ..known });
+            self.facts
+                .learned
+                .insert(value, RefType { nullable, ..known });
         }
     }
 
@@ -186,7 +200,10 @@ impl Lowering<'_, '_> {
 /// Whether a reference to `heap` may be an unboxed integer.
 pub(super) fn may_hold_i31(heap: HeapType) -> bool {
     use AbstractHeapType as A;
-    matches!(heap, HeapType::Abstract(A::Any | A::Eq | A::I31 | A::Extern))
+    matches!(
+        heap,
+        HeapType::Abstract(A::Any | A::Eq | A::I31 | A::Extern)
+    )
 }
 
 /// Whether every reference to `actual` that is not null is one to `expected`. Concrete types are
@@ -209,11 +226,7 @@ pub(super) fn is_heap_subtype(module: &Module, actual: HeapType, expected: HeapT
 }
 
 /// Whether `actual` is `expected`, or declares it as its supertype at some remove.
-pub(super) fn is_declared_subtype(
-    module: &Module,
-    actual: TypeIndex,
-    expected: TypeIndex,
-) -> bool {
+pub(super) fn is_declared_subtype(module: &Module, actual: TypeIndex, expected: TypeIndex) -> bool {
     let mut next = Some(actual);
     while let Some(declared) = next {
         if declared == expected {

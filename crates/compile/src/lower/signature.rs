@@ -10,14 +10,12 @@
 //! A function that WebAssembly can call takes its context first, then the WebAssembly parameters, and
 //! returns the WebAssembly results, all in the `tail` convention.
 
+use crate::read::abstract_heap_type;
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I32, I64};
 use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Signature, Type};
 use cranelift_codegen::isa::CallConv;
 use sarsen_abi::builtin::MachineType;
-use crate::read::abstract_heap_type;
-use sarsen_abi::types::{
-    AbstractHeapType, CompositeType, FuncType, HeapType, RefType, ValType,
-};
+use sarsen_abi::types::{AbstractHeapType, CompositeType, FuncType, HeapType, RefType, ValType};
 use sarsen_abi::{Builtin, Module, TypeIndex};
 use wasmparser::UnpackedIndex;
 

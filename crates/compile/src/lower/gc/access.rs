@@ -139,8 +139,7 @@ impl Lowering<'_, '_> {
         self.mark();
         let length = self.array_length(array);
         let dfg = &self.builder.func.dfg;
-        let exists =
-            constant(dfg, length).is_some_and(|length| upper_bound(dfg, index) < length);
+        let exists = constant(dfg, length).is_some_and(|length| upper_bound(dfg, index) < length);
         let distance = self
             .builder
             .ins()

@@ -130,11 +130,7 @@ impl Lowering<'_, '_> {
     /// Fills `size` bytes at `start`, an address in a new object, with the words `word`; `size` is a
     /// multiple of 8, and not zero unless the object is empty. Leaves the builder behind the loop.
     pub(super) fn fill_loop(&mut self, start: Value, size: Value, word: Value) {
-        let flags = self.heap_flags(
-            Region::Initial,
-            sarsen_abi::TrapCode::HeapCorruption,
-            8,
-        );
+        let flags = self.heap_flags(Region::Initial, sarsen_abi::TrapCode::HeapCorruption, 8);
         let size = self.builder.ins().uextend(I64, size);
         let end = self.builder.ins().iadd(start, size);
         let head = self.builder.create_block();
@@ -143,10 +139,7 @@ impl Lowering<'_, '_> {
         let at = self.builder.append_block_param(head, I64);
         self.builder.ins().jump(head, &[start.into()]);
         self.builder.switch_to_block(head);
-        let goes_on = self
-            .builder
-            .ins()
-            .icmp(IntCC::UnsignedLessThan, at, end);
+        let goes_on = self.builder.ins().icmp(IntCC::UnsignedLessThan, at, end);
         self.builder.ins().brif(goes_on, body, &[], done, &[]);
         self.continue_in(body);
         self.builder.ins().store(flags, word, at, 0);

@@ -75,10 +75,7 @@ impl<'m> Lowering<'m, '_> {
             self.fill_words(array, HEADER_SIZE, size, word);
         } else {
             let start = self.heap_address(array);
-            let start = self
-                .builder
-                .ins()
-                .iadd_imm_u(start, i64::from(HEADER_SIZE));
+            let start = self.builder.ins().iadd_imm_u(start, i64::from(HEADER_SIZE));
             let size = self.iconst(I32, i64::from(size - HEADER_SIZE));
             self.fill_loop(start, size, word);
         }
@@ -114,19 +111,13 @@ impl<'m> Lowering<'m, '_> {
             .builder
             .ins()
             .iadd_imm_u(bytes, i64::from(ALIGNMENT - 1));
-        words = self
-            .builder
-            .ins()
-            .band_imm_s(words, -i64::from(ALIGNMENT));
+        words = self.builder.ins().band_imm_s(words, -i64::from(ALIGNMENT));
         let size = self.builder.ins().iadd_imm_u(words, i64::from(HEADER_SIZE));
         let next = self.bump(size, slow);
         self.store_header(next, ty, length);
         let word = self.word_of(stored, slot);
         let start = self.heap_address(next);
-        let start = self
-            .builder
-            .ins()
-            .iadd_imm_u(start, i64::from(HEADER_SIZE));
+        let start = self.builder.ins().iadd_imm_u(start, i64::from(HEADER_SIZE));
         self.fill_loop(start, words, word);
         self.builder.ins().jump(done, &[next.into()]);
         self.continue_in(slow);
@@ -136,12 +127,7 @@ impl<'m> Lowering<'m, '_> {
         array
     }
 
-    fn array_from_runtime(
-        &mut self,
-        ty: TypeIndex,
-        length: Value,
-        stored: Option<Value>,
-    ) -> Value {
+    fn array_from_runtime(&mut self, ty: TypeIndex, length: Value, stored: Option<Value>) -> Value {
         let index = self.index_argument(ty.as_u32());
         let array = match stored {
             None => self.call_builtin(Builtin::GcAllocZeroed, &[index, length]),
@@ -236,11 +222,10 @@ impl<'m> Lowering<'m, '_> {
         let zero = self.iconst(I32, 0);
         self.builder.ins().jump(head, &[zero.into()]);
         self.builder.switch_to_block(head);
-        let goes_on = self.builder.ins().icmp_imm_u(
-            IntCC::UnsignedLessThan,
-            index,
-            i64::from(length),
-        );
+        let goes_on =
+            self.builder
+                .ins()
+                .icmp_imm_u(IntCC::UnsignedLessThan, index, i64::from(length));
         self.builder.ins().brif(goes_on, body, &[], done, &[]);
         self.continue_in(body);
         let distance = self.builder.ins().ishl_imm_u(index, 2);

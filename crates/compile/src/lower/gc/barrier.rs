@@ -99,9 +99,7 @@ impl Lowering<'_, '_> {
     /// Goes to `target` if `condition` holds.
     fn skip_if(&mut self, condition: Value, target: Block) {
         let next = self.builder.create_block();
-        self.builder
-            .ins()
-            .brif(condition, target, &[], next, &[]);
+        self.builder.ins().brif(condition, target, &[], next, &[]);
         self.continue_in(next);
     }
 
@@ -110,11 +108,10 @@ impl Lowering<'_, '_> {
     pub(super) fn is_young(&mut self, value: Value, may_be_i31: bool) -> Value {
         let young = i64::from(YOUNG);
         if !may_be_i31 {
-            return self.builder.ins().icmp_imm_u(
-                IntCC::UnsignedGreaterThanOrEqual,
-                value,
-                young,
-            );
+            return self
+                .builder
+                .ins()
+                .icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, value, young);
         }
         // Rotated, what is odd is past everything that is young and even.
         let rotated = self.builder.ins().rotr_imm_u(value, 1);

@@ -10,7 +10,7 @@ use super::super::signature::{POINTER, Repr};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
-use sarsen_abi::types::{AbstractHeapType, HeapType, RefType};
+use sarsen_abi::types::{AbstractHeapType, HeapType, Hierarchy, RefType};
 use sarsen_abi::vmctx::offset;
 use sarsen_abi::{Builtin, TrapCode};
 
@@ -26,10 +26,14 @@ impl Lowering<'_, '_> {
         if !self.may_be_null(func) {
             return self.id_of_non_null(func);
         }
+        let none = self.iconst(I32, 0);
+        let known = self.known_type(func, Hierarchy::Func);
+        if known.heap == HeapType::Abstract(AbstractHeapType::NoFunc) {
+            return none;
+        }
         let some = self.builder.create_block();
         let done = self.builder.create_block();
         let id = self.builder.append_block_param(done, I32);
-        let none = self.iconst(I32, 0);
         self.builder
             .ins()
             .brif(func, some, &[], done, &[none.into()]);

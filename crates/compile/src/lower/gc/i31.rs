@@ -36,8 +36,6 @@ impl Lowering<'_, '_> {
 
     /// A number that is not zero if a collected reference is an unboxed integer.
     pub(super) fn i31_bit(&mut self, reference: Value) -> Value {
-        self.builder
-            .ins()
-            .band_imm_u(reference, i64::from(I31_BIT))
+        self.builder.ins().band_imm_u(reference, i64::from(I31_BIT))
     }
 }

@@ -11,9 +11,7 @@ use super::super::signature::POINTER;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
-use sarsen_abi::heap::{
-    DEEP_SCALE, Kind, ROW_DEPTH, ROW_DISPLAY, ROW_KIND, SHALLOW,
-};
+use sarsen_abi::heap::{DEEP_SCALE, Kind, ROW_DEPTH, ROW_DISPLAY, ROW_KIND, SHALLOW};
 use sarsen_abi::types::{AbstractHeapType, HeapType, RefType};
 use sarsen_abi::vmctx::offset;
 use sarsen_abi::{Module, TypeIndex};
@@ -90,8 +88,8 @@ fn objects(known: HeapType, target: HeapType) -> Objects {
         // The top of a hierarchy, which is a supertype of all others, does not come here.
         HeapType::Abstract(_) => Objects::None,
         _ => {
-            let may_be = class == class_of(target)
-                || is_heap_subtype_of_class(class_of(target), class);
+            let may_be =
+                class == class_of(target) || is_heap_subtype_of_class(class_of(target), class);
             match target.concrete().filter(|_| may_be) {
                 Some(ty) => Objects::Type(ty),
                 None => Objects::None,

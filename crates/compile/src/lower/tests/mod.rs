@@ -3,6 +3,7 @@
 //! What the code computes is tested by running the official test suite, elsewhere.
 
 mod code;
+mod gc;
 mod inlining;
 mod large;
 mod suite;
