@@ -201,113 +201,117 @@ mod calls {
         src: u32,
         len: u32,
     ) -> Result<(), Reason> {
-        Ok(i.table_init(TableIndex::new(table), ElemIndex::new(elem), dst, src, len)?)
+        i.table_init(TableIndex::new(table), ElemIndex::new(elem), dst, src, len)
     }
 
     pub(super) fn elem_drop(i: &Instance, elem: u32) {
         i.elem_drop(ElemIndex::new(elem));
     }
 
-    pub(super) fn gc_alloc(_: &Instance, _size: u32) -> Result<u32, Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+    pub(super) fn gc_alloc(i: &Instance, size: u32) -> Result<u32, Reason> {
+        i.gc_alloc(size)
     }
 
-    pub(super) fn gc_alloc_zeroed(_: &Instance, _ty: u32, _length: u32) -> Result<u32, Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+    pub(super) fn gc_alloc_zeroed(i: &Instance, ty: u32, length: u32) -> Result<u32, Reason> {
+        i.gc_alloc_zeroed(ty, length)
     }
 
     pub(super) fn array_new(
-        _: &Instance,
-        _ty: u32,
-        _length: u32,
-        _low: u64,
-        _high: u64,
+        i: &Instance,
+        ty: u32,
+        length: u32,
+        low: u64,
+        high: u64,
     ) -> Result<u32, Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+        i.array_new(ty, length, low, high)
     }
 
     pub(super) fn array_new_data(
-        _: &Instance,
-        _ty: u32,
-        _data: u32,
-        _offset: u32,
-        _length: u32,
+        i: &Instance,
+        ty: u32,
+        data: u32,
+        offset: u32,
+        length: u32,
     ) -> Result<u32, Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+        i.array_new_data(ty, data, offset, length)
     }
 
     pub(super) fn array_new_elem(
-        _: &Instance,
-        _ty: u32,
-        _elem: u32,
-        _offset: u32,
-        _length: u32,
+        i: &Instance,
+        ty: u32,
+        elem: u32,
+        offset: u32,
+        length: u32,
     ) -> Result<u32, Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+        i.array_new_elem(ty, elem, offset, length)
     }
 
     pub(super) fn array_fill(
-        _: &Instance,
+        i: &Instance,
         _ty: u32,
-        _array: u32,
-        _index: u32,
-        _low: u64,
-        _high: u64,
-        _length: u32,
+        array: u32,
+        index: u32,
+        low: u64,
+        high: u64,
+        length: u32,
     ) -> Result<(), Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+        i.array_fill(array, index, (low, high), length)
     }
 
     pub(super) fn array_copy(
-        _: &Instance,
+        i: &Instance,
         _ty: u32,
-        _to: u32,
-        _to_index: u32,
-        _from: u32,
-        _from_index: u32,
-        _length: u32,
+        to: u32,
+        to_index: u32,
+        from: u32,
+        from_index: u32,
+        length: u32,
     ) -> Result<(), Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+        i.array_copy((to, to_index), (from, from_index), length)
     }
 
     pub(super) fn array_init_data(
-        _: &Instance,
+        i: &Instance,
         _ty: u32,
-        _data: u32,
-        _array: u32,
-        _index: u32,
-        _from: u32,
-        _length: u32,
+        data: u32,
+        array: u32,
+        index: u32,
+        from: u32,
+        length: u32,
     ) -> Result<(), Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+        i.array_init_data(data, (array, index), from, length)
     }
 
     pub(super) fn array_init_elem(
-        _: &Instance,
+        i: &Instance,
         _ty: u32,
-        _elem: u32,
-        _array: u32,
-        _index: u32,
-        _from: u32,
-        _length: u32,
+        elem: u32,
+        array: u32,
+        index: u32,
+        from: u32,
+        length: u32,
     ) -> Result<(), Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+        i.array_init_elem(elem, (array, index), from, length)
     }
 
-    pub(super) fn func_id(_: &Instance, _func: u64) -> Result<u32, Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+    pub(super) fn func_id(i: &Instance, func: u64) -> Result<u32, Reason> {
+        let func = ptr::with_exposed_provenance(func as usize);
+        // SAFETY: compiled code passes references to functions of its store, which it can call.
+        Ok(unsafe { i.func_id(func) })
     }
 
     pub(super) fn cast_failed(
-        _: &Instance,
-        _reference: u32,
-        _target: u32,
-        _nullable: u32,
+        i: &Instance,
+        reference: u32,
+        target: u32,
+        nullable: u32,
     ) -> Result<(), Reason> {
-        Err(Reason::Trap(TrapCode::HeapCorruption))
+        Err(i.cast_failure(reference, target, nullable != 0))
     }
 
-    pub(super) fn gc_remembered_full(_: &Instance) {}
+    pub(super) fn gc_remembered_full(i: &Instance) {
+        i.gc_remembered_full();
+    }
 
     pub(super) fn is_subtype(i: &Instance, actual: u32, expected: u32) -> u32 {
         let types = i.module().engine().types();

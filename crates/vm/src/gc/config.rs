@@ -74,6 +74,18 @@ impl fmt::Debug for HeapError {
     }
 }
 
+impl fmt::Display for HeapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeapError::Full => f.write_str("the heap is full, or its limit was reached"),
+            HeapError::TooLarge => f.write_str("the object is too large"),
+            HeapError::Corrupt => f.write_str("the heap is damaged"),
+            HeapError::System(error) => error.fmt(f),
+            HeapError::Host(_) => f.write_str("the embedder's limiter failed"),
+        }
+    }
+}
+
 impl From<rustix::io::Errno> for HeapError {
     fn from(error: rustix::io::Errno) -> Self {
         HeapError::System(error.into())

@@ -55,7 +55,7 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// `value` must be of the element's type, as for [`Heap::struct_set`]; the heap must not have been
+    /// `value` must be of the element's type, as for [`Heap::array_set`]; the heap must not have been
     /// collected since `array` was made.
     pub unsafe fn fill_elements(
         &mut self,
@@ -160,7 +160,7 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// `value` must be of the element's type, as for [`Heap::struct_set`].
+    /// `value` must be of the element's type, as for [`Heap::array_set`].
     pub unsafe fn allocate_array(
         &mut self,
         ty: TypeId,
@@ -188,6 +188,47 @@ impl Heap {
         // SAFETY: the caller's promise.
         unsafe { self.fill_elements(view, 0, length, value) };
         Ok(at)
+    }
+
+    /// An array of these elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::allocate_object`].
+    ///
+    /// # Panics
+    ///
+    /// Panics unless `ty` is an array type.
+    ///
+    /// # Safety
+    ///
+    /// The elements must be of the array's type, as for [`Heap::array_set`].
+    pub unsafe fn allocate_array_of(
+        &mut self,
+        ty: TypeId,
+        elements: &[ValRaw],
+        world: &mut dyn World,
+    ) -> Result<u32, HeapError> {
+        let slot = self.element_slot(ty)?;
+        let length = u32::try_from(elements.len()).map_err(|_| HeapError::TooLarge)?;
+        let references = elements.iter().filter(|_| slot == Slot::Reference);
+        let held = self.hold(references.map(|value| value.0 as u32));
+        let at = self.allocate_object(ty, length, world);
+        let now: Vec<u32> = self.release(held).collect();
+        let view = ArrayView {
+            at: at?,
+            length,
+            slot,
+        };
+        for index in 0..length {
+            let value = match now.get(index as usize) {
+                Some(&reference) => ValRaw(u128::from(reference)),
+                None => elements[index as usize],
+            };
+            // SAFETY: the caller's promise; nothing was collected since the array was made.
+            unsafe { self.array_set(view, index, value) }.expect("an element for each");
+        }
+        Ok(view.at)
     }
 
     /// How elements of an array type are stored.

@@ -22,6 +22,11 @@ pub struct Place {
 }
 
 impl Heap {
+    /// Holds on to a structure or array type that is registered, for as long as the heap exists.
+    pub fn learn_type(&mut self, ty: TypeId) {
+        self.shapes.get(ty.0);
+    }
+
     /// The type of the object that a reference leads to, and its length if it is an array.
     ///
     /// # Errors

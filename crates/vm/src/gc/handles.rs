@@ -23,7 +23,7 @@ pub struct RootIndex {
 const OWNED_BIT: u32 = 1 << 31;
 
 /// A scope of roots on the stack, to be ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RootScope(usize);
 
 /// A root that lives as long as this or a clone of it.

@@ -272,17 +272,35 @@ impl Heap {
         self.handles.owned(root)
     }
 
+    /// Holds on to `references`, after what is held already. They are let go of in reverse order, by
+    /// [`Heap::release`].
+    pub fn hold(&mut self, references: impl IntoIterator<Item = u32>) -> Held {
+        let start = self.handles.temporary.len();
+        self.handles.temporary.extend(references);
+        Held(start)
+    }
+
+    /// Lets go of what was held since, which is now what has become of it.
+    pub fn release(&mut self, held: Held) -> impl ExactSizeIterator<Item = u32> + '_ {
+        self.handles.temporary.drain(held.0..)
+    }
+
     /// Calls `f` with the heap while it also holds on to `references`, which are then what has become
     /// of them.
-    pub fn holding<R>(&mut self, references: &mut [u32], f: impl FnOnce(&mut Heap) -> R) -> R {
-        let start = self.handles.temporary.len();
-        self.handles.temporary.extend_from_slice(references);
+    pub(super) fn holding<R>(&mut self, references: &mut [u32], f: impl FnOnce(&mut Heap) -> R) -> R {
+        let held = self.hold(references.iter().copied());
         let result = f(self);
-        references.copy_from_slice(&self.handles.temporary[start..][..references.len()]);
-        self.handles.temporary.truncate(start);
+        for (reference, now) in references.iter_mut().zip(self.release(held)) {
+            *reference = now;
+        }
         result
     }
 }
+
+/// What the runtime holds on to while it may collect; to be released.
+#[must_use]
+#[derive(Debug)]
+pub struct Held(usize);
 
 impl Drop for Heap {
     fn drop(&mut self) {

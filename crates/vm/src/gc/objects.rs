@@ -16,7 +16,6 @@ use sarsen_abi::types::{AbstractHeapType as A, HeapType, Hierarchy, RefType};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
 use sarsen_abi::{TrapCode, TypeId};
 use smallvec::SmallVec;
-use std::num::NonZeroU32;
 use std::ptr;
 
 /// What a reference leads to.
@@ -157,72 +156,10 @@ impl Heap {
             slot,
         })
     }
-
-    /// Where a field of the structure that a reference leads to is, from the heap's base, and how it
-    /// is stored.
-    #[inline]
-    fn field(&mut self, reference: NonZeroU32, field: usize) -> Result<(usize, Slot), TrapCode> {
-        let (shape, _) = self.shape_of(reference.get())?;
-        let structure = self.shapes.defined(shape).and_then(|ty| ty.as_struct());
-        let structure = structure.ok_or(TrapCode::HeapCorruption)?;
-        let (offset, slot) = *structure
-            .layout
-            .fields
-            .get(field)
-            .ok_or(TrapCode::HeapCorruption)?;
-        Ok(((reference.get() + offset) as usize, slot))
-    }
 }
 
 /// Fields and elements.
 impl Heap {
-    /// A field of a structure. A packed one is zero-extended.
-    ///
-    /// # Errors
-    ///
-    /// [`TrapCode::HeapCorruption`] when there is no such field.
-    #[inline]
-    pub fn struct_get(&mut self, object: NonZeroU32, field: usize) -> Result<ValRaw, TrapCode> {
-        let (at, slot) = self.field(object, field)?;
-        // SAFETY: the object was checked to lie in the heap as a whole.
-        unsafe { self.read(at, slot) }
-    }
-
-    /// Writes a field of a structure.
-    ///
-    /// # Errors
-    ///
-    /// As [`Heap::struct_get`].
-    ///
-    /// # Safety
-    ///
-    /// `value` must be of the field's type; a function must be one of this store that compiled code can
-    /// call.
-    #[inline]
-    pub unsafe fn struct_set(
-        &mut self,
-        object: NonZeroU32,
-        field: usize,
-        value: ValRaw,
-    ) -> Result<(), TrapCode> {
-        let (at, slot) = self.field(object, field)?;
-        // SAFETY: the object was checked to lie in the heap as a whole.
-        unsafe { self.write(at, slot, value) };
-        Ok(())
-    }
-
-    /// An element of an array. A packed one is zero-extended.
-    ///
-    /// # Errors
-    ///
-    /// When `index` is out of bounds, or [`TrapCode::HeapCorruption`].
-    #[inline]
-    pub fn array_get(&mut self, array: ArrayView, index: u32) -> Result<ValRaw, TrapCode> {
-        array.check_range(index, 1)?;
-        // SAFETY: the array was checked to lie in the heap as a whole.
-        unsafe { self.read(array.element(index), array.slot) }
-    }
-
     /// Writes an element of an array.
     ///
     /// # Errors
@@ -231,7 +168,8 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// As [`Heap::struct_set`]; the heap must not have been collected since `array` was made.
+    /// `value` must be of the element's type, a function one of this store that compiled code can call;
+    /// the heap must not have been collected since `array` was made.
     #[inline]
     pub unsafe fn array_set(
         &mut self,
@@ -368,7 +306,7 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// As [`Heap::struct_set`], for each field.
+    /// As [`Heap::array_set`], for each field.
     pub unsafe fn allocate_struct(
         &mut self,
         ty: TypeId,

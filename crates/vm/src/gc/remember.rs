@@ -49,7 +49,7 @@ impl Remembered {
 
 /// Whether this is a reference to a young object.
 #[inline(always)]
-pub(super) fn is_young(reference: u32) -> bool {
+pub fn is_young(reference: u32) -> bool {
     reference >= YOUNG && reference & I31_BIT == 0
 }
 

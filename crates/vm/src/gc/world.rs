@@ -4,7 +4,8 @@
 use std::any::Any;
 use std::fmt;
 
-/// An error of the embedder's, opaque here.
+/// An error of the embedder's, opaque here: the API crate puts its own type in and takes it out again
+/// unchanged.
 pub type HostError = Box<dyn Any + Send>;
 
 /// What surrounds a heap. A store implements it.
