@@ -4,10 +4,13 @@
 //! guest's fault is a [`Trap`](crate::Trap) with a [`WasmBacktrace`](crate::WasmBacktrace); a bad
 //! module tells its byte offset; what the host does wrong is one of the types here.
 
+use crate::gc::GcHeapOutOfMemory;
 use crate::store::unwrap_host_error;
+use crate::trap::Trap;
 use crate::types::ExternType;
 use core::fmt;
 use sarsen_abi::Printable;
+use sarsen_vm::gc::HeapError;
 use sarsen_vm::instance::CreateError;
 
 pub use anyhow::{Error, Result};
@@ -220,6 +223,18 @@ pub(crate) fn create_error(error: CreateError) -> Error {
         }
         CreateError::Memory(error) => error.into(),
         CreateError::Table(error) => error.into(),
+        CreateError::Heap(error) => heap_error(error, 0),
+    }
+}
+
+/// An object, of so many bytes, that could not be allocated.
+#[cold]
+pub(crate) fn heap_error(error: HeapError, bytes: u64) -> Error {
+    match error {
+        HeapError::Full | HeapError::TooLarge => GcHeapOutOfMemory::new((), bytes).into(),
+        HeapError::Corrupt => Trap::HeapCorruption.into(),
+        HeapError::System(error) => error.into(),
+        HeapError::Host(error) => unwrap_host_error(error),
     }
 }
 

@@ -49,6 +49,7 @@ mod engine;
 mod error;
 mod externs;
 mod func;
+mod gc;
 mod global;
 mod instance;
 mod limits;
@@ -56,7 +57,6 @@ mod linker;
 mod memory;
 mod module;
 mod reference;
-mod rooted;
 mod store;
 mod table;
 mod tag;
@@ -68,7 +68,7 @@ pub use anyhow;
 pub use anyhow::{Context, anyhow as format_err, bail, ensure};
 pub use caller::Caller;
 pub use code::{CodeFunction, ModuleCode, ModuleInfo, SourceLocation};
-pub use config::{Config, Feature, Features, OptLevel};
+pub use config::{Collector, Config, Feature, Features, OptLevel};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use engine::{Engine, EngineWeak};
 pub use error::{
@@ -77,6 +77,11 @@ pub use error::{
 };
 pub use externs::{Export, Extern};
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use gc::{
+    AnyRef, ArrayRef, ArrayRefPre, ContRef, EqRef, ExnRef, ExternRef, GcHeapOutOfMemory, GcRef,
+    GcStats, I31, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
+    UnrootedError,
+};
 pub use global::Global;
 pub use instance::{Instance, InstancePre};
 pub use limits::{
@@ -87,7 +92,6 @@ pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
 pub use reference::Ref;
-pub use rooted::{AnyRef, ContRef, ExnRef, ExternRef, Rooted};
 pub use store::{Store, UpdateDeadline};
 pub use table::Table;
 pub use tag::Tag;

@@ -5,7 +5,7 @@
 
 use super::{spectest, values};
 use anyhow::{Context, Result, bail};
-use sarsen::{Engine, Extern, Instance, Linker, Module, Store, Trap, Val};
+use sarsen::{Caller, Engine, Extern, Instance, Linker, Module, Store, Trap, Val};
 use std::collections::HashMap;
 use wast::token::Id;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
@@ -31,6 +31,7 @@ impl Runner {
         let mut linker = Linker::new(engine);
         linker.allow_shadowing(true);
         spectest::define(&mut linker, &mut store)?;
+        linker.func_wrap("sarsen", "gc", |mut caller: Caller<'_, ()>| caller.gc(None))?;
         Ok(Runner {
             engine: engine.clone(),
             store,
@@ -181,7 +182,7 @@ impl Runner {
 
     fn assert_return(&mut self, exec: WastExecute<'_>, expected: &[WastRet<'_>]) -> Result<()> {
         let results = self.perform(exec)?;
-        values::check(&self.store, &results, expected)
+        values::check(&mut self.store, &results, expected)
     }
 
     fn assert_trap(&mut self, exec: WastExecute<'_>, message: &str) -> Result<()> {

@@ -82,7 +82,7 @@ macro_rules! defined {
                 supertype: Option<&Self>,
                 composite: abi::CompositeType<TypeId>,
             ) -> Result<Self> {
-                let supertype = supertype.map(|supertype| &supertype.registered);
+                let supertype = supertype.map($name::registered);
                 Ok($name {
                     engine: engine.clone(),
                     registered: register(engine, finality, supertype, composite)?,

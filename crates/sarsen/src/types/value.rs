@@ -536,7 +536,7 @@ impl HeapType {
         }
     }
 
-    fn from_abstract(ty: AbstractHeapType) -> HeapType {
+    pub(crate) fn from_abstract(ty: AbstractHeapType) -> HeapType {
         use AbstractHeapType as A;
         match ty {
             A::Extern => HeapType::Extern,

@@ -3,6 +3,11 @@
 //! One file a concept; what they share is here.
 
 mod calls;
+mod gc;
+mod gc_externs;
+mod gc_guests;
+mod gc_handles;
+mod gc_types;
 mod host_functions;
 mod images;
 mod interruption;
