@@ -197,10 +197,11 @@ impl Heap {
         if !self.collects() {
             return;
         }
-        let (next, zealous) = (self.young_end(), self.config.zeal.is_some());
+        let next = self.young_end();
+        let closed = self.config.zeal.is_some() || self.hurry || self.damaged;
         self.with_ctx(|ctx| {
             ctx.alloc_next = next;
-            ctx.alloc_end = if zealous || self.hurry {
+            ctx.alloc_end = if closed {
                 0
             } else {
                 YOUNG + self.young_size
