@@ -164,7 +164,7 @@ impl Lowering<'_, '_> {
 
     /// `local.get`
     pub(super) fn local_get(&mut self, local: u32) {
-        let (value, repr) = match self.frame.locals[local as usize] {
+        let (mut value, repr) = match self.frame.locals[local as usize] {
             Local::Value(value, repr) => (value, repr),
             Local::Variable { variable, repr } => (self.builder.use_var(variable), repr),
             Local::Slot { slot, offset, repr } => {
@@ -174,6 +174,8 @@ impl Lowering<'_, '_> {
             }
         };
         if let Some(ty) = repr.reference {
+            // Where blocks meet, it may have been given another name for a while.
+            value = self.builder.func.dfg.resolve_aliases(value);
             self.facts.declare_if_new(value, ty);
             self.learn(value, ty);
         }
