@@ -31,10 +31,7 @@ impl Heap {
     /// Puts the configuration in bounds.
     pub(super) fn configure(&mut self) {
         let largest = (YOUNG_END - YOUNG) as usize;
-        let max = self
-            .config
-            .nursery_max
-            .clamp(MIN_YOUNG as usize, largest);
+        let max = self.config.nursery_max.clamp(MIN_YOUNG as usize, largest);
         let initial = self.config.nursery_initial.clamp(MIN_YOUNG as usize, max);
         let sixteenth = (self.config.heap_limit / 16).max(MIN_YOUNG as usize);
         self.config.nursery_max = max;
@@ -201,11 +198,7 @@ impl Heap {
         let closed = self.config.zeal.is_some() || self.hurry || self.damaged;
         self.with_ctx(|ctx| {
             ctx.alloc_next = next;
-            ctx.alloc_end = if closed {
-                0
-            } else {
-                YOUNG + self.young_size
-            };
+            ctx.alloc_end = if closed { 0 } else { YOUNG + self.young_size };
         });
     }
 

@@ -69,7 +69,10 @@ impl Sliding<'_> {
             // Reported by `mark`: a word that something refers to, but no object.
             _ => return HEADER_SIZE,
         };
-        let fields = self.base.wrapping_add((at + HEADER_SIZE) as usize).cast::<u32>();
+        let fields = self
+            .base
+            .wrapping_add((at + HEADER_SIZE) as usize)
+            .cast::<u32>();
         match shape.content {
             Content::Small => {
                 let mut left = shape.references;

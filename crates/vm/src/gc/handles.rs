@@ -178,7 +178,10 @@ impl Handles {
     /// How many roots there are: on the stack, and owned ones.
     pub(super) fn count(&self) -> (usize, usize) {
         let released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.stack.len(), self.owned.len() - self.free.len() - released.len())
+        (
+            self.stack.len(),
+            self.owned.len() - self.free.len() - released.len(),
+        )
     }
 
     fn take_released(&mut self) {
@@ -216,7 +219,9 @@ impl Handles {
 
 /// The number of a place among the first `1 << 31`.
 fn place(index: usize) -> u32 {
-    let place = u32::try_from(index).ok().filter(|place| place & OWNED_BIT == 0);
+    let place = u32::try_from(index)
+        .ok()
+        .filter(|place| place & OWNED_BIT == 0);
     place.expect("there are fewer roots than numbers for them")
 }
 

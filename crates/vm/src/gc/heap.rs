@@ -287,7 +287,11 @@ impl Heap {
 
     /// Calls `f` with the heap while it also holds on to `references`, which are then what has become
     /// of them.
-    pub(super) fn holding<R>(&mut self, references: &mut [u32], f: impl FnOnce(&mut Heap) -> R) -> R {
+    pub(super) fn holding<R>(
+        &mut self,
+        references: &mut [u32],
+        f: impl FnOnce(&mut Heap) -> R,
+    ) -> R {
         let held = self.hold(references.iter().copied());
         let result = f(self);
         for (reference, now) in references.iter_mut().zip(self.release(held)) {

@@ -155,7 +155,10 @@ impl<'a> Marking<'a> {
     fn visit_references(&mut self, at: u32, shape: Shape, second: u32) {
         match shape.content {
             Content::Small => {
-                let fields = self.base.wrapping_add((at + HEADER_SIZE) as usize).cast::<u32>();
+                let fields = self
+                    .base
+                    .wrapping_add((at + HEADER_SIZE) as usize)
+                    .cast::<u32>();
                 let mut left = shape.references;
                 while left != 0 {
                     // SAFETY: a field of the object.
@@ -171,7 +174,10 @@ impl<'a> Marking<'a> {
     }
 
     fn visit_elements(&mut self, at: u32, start: u32, end: u32) {
-        let elements = self.base.wrapping_add((at + HEADER_SIZE) as usize).cast::<u32>();
+        let elements = self
+            .base
+            .wrapping_add((at + HEADER_SIZE) as usize)
+            .cast::<u32>();
         for element in start..end {
             // SAFETY: an element of the array, whose size was checked.
             unsafe { self.visit(elements.add(element as usize)) };

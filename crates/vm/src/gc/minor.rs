@@ -95,7 +95,9 @@ impl Evacuation<'_> {
         }
         let shape = self.shapes.get(first);
         match shape.size_of(second) {
-            Some(size) if size <= u64::from(self.used - offset) => self.copy(reference, size as u32),
+            Some(size) if size <= u64::from(self.used - offset) => {
+                self.copy(reference, size as u32)
+            }
             _ => self.report(),
         }
     }
@@ -150,7 +152,10 @@ impl Evacuation<'_> {
         let (first, second) = unsafe { self.header(at) };
         let shape = self.shapes.find(first);
         let size = shape.size_of(second).expect("checked before") as u32;
-        let fields = self.base.wrapping_add((at + HEADER_SIZE) as usize).cast::<u32>();
+        let fields = self
+            .base
+            .wrapping_add((at + HEADER_SIZE) as usize)
+            .cast::<u32>();
         match shape.content {
             Content::Small => {
                 let mut left = shape.references;

@@ -105,7 +105,11 @@ pub struct RangePool {
 impl RangePool {
     /// Takes an idle range, or makes one.
     pub(super) fn take(&self) -> io::Result<HeapRange> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         idle.map_or_else(HeapRange::new, Ok)
     }
 
@@ -122,7 +126,10 @@ impl RangePool {
 
     /// How many ranges wait to be used again.
     pub fn idle_ranges(&self) -> usize {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 }
 
@@ -140,7 +147,10 @@ mod tests {
             let base = range.base();
             for (start, end) in [(FIRST, old), (YOUNG, young)] {
                 // SAFETY: accessible, and nobody else uses it.
-                unsafe { base.add(start as usize).write_bytes(7, (end - start) as usize) };
+                unsafe {
+                    base.add(start as usize)
+                        .write_bytes(7, (end - start) as usize)
+                };
             }
             pool.give_back(range, old, young);
             let idle = pool.idle.lock().unwrap();

@@ -158,7 +158,10 @@ mod tests {
         }
         for (quantile, micros) in [(0.01, 1.0), (0.5, 50.0), (0.99, 99.0), (1.0, 100.0)] {
             let found = stats.minor_pause(quantile).as_secs_f64() * 1e6;
-            assert!(found >= micros && found <= micros * 1.126, "{found} for {micros}");
+            assert!(
+                found >= micros && found <= micros * 1.126,
+                "{found} for {micros}"
+            );
         }
         assert_eq!(stats.pause_max, Duration::from_micros(100));
         stats.add_pause(Duration::from_secs(u64::MAX), true);

@@ -54,7 +54,10 @@ impl Heap {
                 let slot = base.add(slot as usize).cast::<u32>();
                 (slot, slot.read())
             };
-            assert!(is_good(value), "{at:#x} refers to {value:#x}, which is no object");
+            assert!(
+                is_good(value),
+                "{at:#x} refers to {value:#x}, which is no object"
+            );
             assert!(
                 at >= YOUNG || !is_young(value) || is_remembered(slot),
                 "{at:#x} refers to {value:#x}, which is young, and is not remembered"
@@ -63,19 +66,29 @@ impl Heap {
         for slot in roots.all() {
             // SAFETY: slots of roots are valid.
             let value = unsafe { slot.read() };
-            assert!(is_good(value), "a root refers to {value:#x}, which is no object");
+            assert!(
+                is_good(value),
+                "a root refers to {value:#x}, which is no object"
+            );
         }
         for &(first, length) in &roots.tables {
             for slot in (0..length).map(|i| first.wrapping_add(i)) {
                 // SAFETY: as above.
                 let young = is_young(unsafe { slot.read() });
-                assert!(!young || is_remembered(slot), "a table's element is not remembered");
+                assert!(
+                    !young || is_remembered(slot),
+                    "a table's element is not remembered"
+                );
             }
         }
     }
 
     /// Calls `visit` with every object of a space and its references, all as offsets.
-    fn objects(&mut self, space: Range<u32>, mut visit: impl FnMut(u32, &mut dyn Iterator<Item = u32>)) {
+    fn objects(
+        &mut self,
+        space: Range<u32>,
+        mut visit: impl FnMut(u32, &mut dyn Iterator<Item = u32>),
+    ) {
         let mut at = space.start;
         while at < space.end {
             // SAFETY: within the space, and aligned.

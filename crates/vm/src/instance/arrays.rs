@@ -21,7 +21,11 @@ use std::ops::Range;
 const ABSTRACT: u32 = 1 << 31;
 
 impl Instance {
-    /// The store, for a builtin.
+    /// The store, for a builtin: to be used until the next call of this only.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the store is no part of the instance, which it owns and never refers to mutably"
+    )]
     pub(super) fn store_mut(&self) -> &mut Store {
         // SAFETY: an instance lives in its store; compiled code has just called out of it, so that
         // nobody else has a reference to it.
@@ -34,7 +38,9 @@ impl Instance {
 
     /// Room for a small object.
     pub(crate) fn gc_alloc(&self, size: u32) -> Result<u32, Reason> {
-        Ok(self.store_mut().with_heap(|heap, world| heap.allocate_small(size, world))?)
+        Ok(self
+            .store_mut()
+            .with_heap(|heap, world| heap.allocate_small(size, world))?)
     }
 
     /// An object filled with zeroes.
@@ -177,17 +183,14 @@ impl Instance {
             return Err(TrapCode::HeapCorruption.into());
         }
         let bytes = self.segment_bytes(data, from, length, view.slot)?;
-        self.store_mut().heap_mut().write_elements(view, index, bytes);
+        self.store_mut()
+            .heap_mut()
+            .write_elements(view, index, bytes);
         Ok(())
     }
 
     /// The values of `length` elements of a segment.
-    fn segment_values(
-        &self,
-        elem: u32,
-        from: u32,
-        length: u32,
-    ) -> Result<Vec<u64>, Reason> {
+    fn segment_values(&self, elem: u32, from: u32, length: u32) -> Result<Vec<u64>, Reason> {
         let start = from as usize;
         let range: Range<usize> = start..start + length as usize;
         self.passive_elements(ElemIndex::new(elem), range)
@@ -261,8 +264,9 @@ impl Instance {
         };
         let target = match target & ABSTRACT {
             0 => target.to_string(),
-            _ => AbstractHeapType::from_code(target & !ABSTRACT)
-                .map_or_else(String::new, |ty| HeapType::<TypeIndex>::Abstract(ty).to_string()),
+            _ => AbstractHeapType::from_code(target & !ABSTRACT).map_or_else(String::new, |ty| {
+                HeapType::<TypeIndex>::Abstract(ty).to_string()
+            }),
         };
         let null = if nullable { "null " } else { "" };
         let concrete = |id: TypeId, otherwise: &str| {

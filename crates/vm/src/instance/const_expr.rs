@@ -297,7 +297,10 @@ mod tests {
     fn references_on_the_stack_follow_the_objects_that_making_another_moves() {
         use ConstOp::*;
         let ty = TypeIndex::new(0);
-        let (number, reference) = (GlobalGet(GlobalIndex::new(1)), GlobalGet(GlobalIndex::new(100)));
+        let (number, reference) = (
+            GlobalGet(GlobalIndex::new(1)),
+            GlobalGet(GlobalIndex::new(100)),
+        );
         let ops = [reference, I32Const(3), ArrayNewDefault(ty), StructNew(ty)];
         assert_eq!(value(&ops), 1101 + 3);
         let ops = [number, I32Const(3), ArrayNewDefault(ty), StructNew(ty)];

@@ -9,9 +9,7 @@
 use super::instance::Instance;
 use super::reason::{HostError, Reason};
 use super::store::{Store, ask};
-use crate::gc::{
-    GcStats, Heap, HeapError, OwnedRoot, RefKind, RootIndex, RootScope, Roots, World,
-};
+use crate::gc::{GcStats, Heap, HeapError, OwnedRoot, RefKind, RootIndex, RootScope, Roots, World};
 use crate::mem::{Table, TableElements};
 use sarsen_abi::types::{AbstractHeapType as A, HeapType, RefType};
 use sarsen_abi::vmctx::ValRaw;
@@ -157,7 +155,9 @@ impl Store {
 
     /// What the collector has done so far.
     pub fn gc_stats(&self) -> GcStats {
-        self.heap.as_ref().map_or_else(GcStats::default, |heap| heap.stats())
+        self.heap
+            .as_ref()
+            .map_or_else(GcStats::default, |heap| heap.stats())
     }
 }
 
@@ -346,7 +346,9 @@ impl Store {
     /// Begins a scope of roots. Scopes are ended in reverse order.
     #[inline]
     pub fn root_scope_enter(&self) -> RootScope {
-        self.heap.as_ref().map_or_else(RootScope::default, |heap| heap.enter_scope())
+        self.heap
+            .as_ref()
+            .map_or_else(RootScope::default, |heap| heap.enter_scope())
     }
 
     /// Ends a scope of roots.

@@ -9,8 +9,8 @@ use crate::types::{ModuleTypes, TooManyTypes};
 use hashbrown::HashMap;
 use sarsen_abi::types::{CompositeType, GlobalType, SubType, TableType, ValType};
 use sarsen_abi::vmctx::{VmCtxLayout, VmFuncRef};
-use sarsen_abi::{Feature, Module};
 use sarsen_abi::{EntityIndex, FuncIndex, GlobalIndex, TableIndex, TagIndex, TypeId, TypeIndex};
+use sarsen_abi::{Feature, Module};
 use std::fmt;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
@@ -284,7 +284,10 @@ fn collected_globals(module: &Module) -> Box<[GlobalIndex]> {
 fn uses_heap(module: &Module) -> bool {
     let object = |ty: &SubType| {
         let composite = &ty.composite;
-        matches!(composite, CompositeType::Struct(_) | CompositeType::Array(_))
+        matches!(
+            composite,
+            CompositeType::Struct(_) | CompositeType::Array(_)
+        )
     };
     module.features_used.contains(Feature::Gc) || module.types.iter().any(object)
 }

@@ -221,7 +221,10 @@ impl Instance {
     ) -> Result<Vec<u64>, HeapError> {
         let exprs = match &segment.items {
             ElementItems::Funcs(funcs) => {
-                return Ok(funcs[range].iter().map(|&func| self.func_bits(func)).collect());
+                return Ok(funcs[range]
+                    .iter()
+                    .map(|&func| self.func_bits(func))
+                    .collect());
             }
             ElementItems::Exprs(exprs) => &exprs[range],
         };

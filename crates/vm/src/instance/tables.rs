@@ -102,7 +102,9 @@ impl Store {
     ) -> Result<(), OutOfBounds> {
         // SAFETY: as in `fill_table`.
         let table = unsafe { table.as_mut() };
-        self.before_table_write(table, at, values.len() as u64, |n| values[n as usize] as u32);
+        self.before_table_write(table, at, values.len() as u64, |n| {
+            values[n as usize] as u32
+        });
         table.init(at, values.iter().copied())
     }
 
@@ -192,8 +194,11 @@ impl Instance {
         len: u64,
     ) -> Result<(), TrapCode> {
         // SAFETY: as in `table_grow`.
-        unsafe { self.store_mut().fill_table(self.table(table), dst, value, len) }
-            .map_err(|_| TrapCode::TableOutOfBounds)
+        unsafe {
+            self.store_mut()
+                .fill_table(self.table(table), dst, value, len)
+        }
+        .map_err(|_| TrapCode::TableOutOfBounds)
     }
 
     /// `table.copy`

@@ -26,7 +26,11 @@ fn what_nothing_refers_to_is_freed_cycles_included() {
 
 #[test]
 fn a_list_of_millions_is_collected_without_recursion() {
-    let length = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
+    let length = if cfg!(debug_assertions) {
+        1_000_000
+    } else {
+        10_000_000
+    };
     let mut stage = Stage::new(&config(), 1, usize::MAX);
     for n in 0..length {
         let next = stage.outside.slots[0];
@@ -99,14 +103,22 @@ fn host_data_is_dropped_when_unreachable_after_the_collection_and_panics_come_la
             stage.outside.slots[1] = object.get();
             let cycle = stage.node(0, stage.outside.slots[1], 0);
             stage.set(cycle, 2, cycle);
-            stage.outside.slots[0] = if n == 0 { stage.get(cycle, 1) } else { stage.outside.slots[0] };
+            stage.outside.slots[0] = if n == 0 {
+                stage.get(cycle, 1)
+            } else {
+                stage.outside.slots[0]
+            };
             if full {
                 stage.collect(false);
             }
         }
         stage.outside.slots[1] = 0;
         stage.collect(full);
-        assert_eq!(DROPPED.load(Ordering::Relaxed), 0, "dropped during a collection");
+        assert_eq!(
+            DROPPED.load(Ordering::Relaxed),
+            0,
+            "dropped during a collection"
+        );
         let dead = stage.heap.take_dead();
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dead.drop_all()));
         assert!(result.is_err());
@@ -158,8 +170,14 @@ fn a_large_fill_or_copy_of_young_references_remembers_nothing() {
             other = [small];
         }
         let heap = &mut stage.heap;
-        heap.prepare_references(Slot::Reference, &mut array, length, &mut other, &mut stage.outside)
-            .unwrap();
+        heap.prepare_references(
+            Slot::Reference,
+            &mut array,
+            length,
+            &mut other,
+            &mut stage.outside,
+        )
+        .unwrap();
         assert_eq!(array, stage.outside.slots[0]);
         let to = heap.array(array).unwrap();
         // SAFETY: just made.
@@ -211,5 +229,8 @@ fn a_heaps_range_is_used_again_and_host_data_goes_with_the_heap() {
     let pool = Arc::clone(&stage.pool);
     assert_eq!(pool.idle_ranges(), 0);
     drop(stage);
-    assert_eq!((pool.idle_ranges(), dropped.load(Ordering::Relaxed)), (1, 5));
+    assert_eq!(
+        (pool.idle_ranges(), dropped.load(Ordering::Relaxed)),
+        (1, 5)
+    );
 }

@@ -9,7 +9,14 @@ fn a_heap_is_usable_up_to_its_limit_less_fifteen_percent() {
             continue;
         }
         let limit = mib << 20;
-        let mut stage = Stage::new(&GcConfig { nursery_initial: 1 << 20, ..config() }, 1, limit);
+        let mut stage = Stage::new(
+            &GcConfig {
+                nursery_initial: 1 << 20,
+                ..config()
+            },
+            1,
+            limit,
+        );
         let wanted = limit / 100 * 85;
         let mut live = 0;
         while live + 24 <= wanted {
@@ -32,7 +39,10 @@ fn a_heap_is_usable_up_to_its_limit_less_fifteen_percent() {
             }
         });
         assert!(matches!(full, Some(HeapError::Full)));
-        assert!(matches!(stage.array(BYTES, limit as u32), Err(HeapError::Full)));
+        assert!(matches!(
+            stage.array(BYTES, limit as u32),
+            Err(HeapError::Full)
+        ));
         stage.outside.slots[0] = 0;
         stage.collect(true);
         let half = stage.array(BYTES, limit as u32 / 2).unwrap();
@@ -45,9 +55,15 @@ fn a_heap_is_usable_up_to_its_limit_less_fifteen_percent() {
 #[test]
 fn what_is_too_large_for_any_heap_is_refused_before_anything_is_asked() {
     let mut stage = Stage::new(&config(), 1, 0);
-    assert!(matches!(stage.array(ARRAY, u32::MAX), Err(HeapError::TooLarge)));
+    assert!(matches!(
+        stage.array(ARRAY, u32::MAX),
+        Err(HeapError::TooLarge)
+    ));
     assert!(matches!(stage.array(BYTES, 1 << 20), Err(HeapError::Full)));
-    assert!(matches!(stage.structure(NODE, &[1, 0, 0]), Err(HeapError::Full)));
+    assert!(matches!(
+        stage.structure(NODE, &[1, 0, 0]),
+        Err(HeapError::Full)
+    ));
 }
 
 #[test]

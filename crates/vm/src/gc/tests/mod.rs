@@ -74,7 +74,7 @@ fn types(registry: &Arc<Registry>) -> ModuleTypes {
     });
     let module = Module {
         types: types.into(),
-        rec_groups: vec![0..count],
+        rec_groups: std::iter::once(0..count).collect(),
         ..Module::default()
     };
     registry.register_module(&module).unwrap()

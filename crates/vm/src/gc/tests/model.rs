@@ -123,7 +123,10 @@ impl Pair {
             36..38 => {
                 let mut fields = vec![0; 200];
                 fields[1] = id;
-                (self.stage.structure(WIDE, &fields).unwrap(), vec![None; 100])
+                (
+                    self.stage.structure(WIDE, &fields).unwrap(),
+                    vec![None; 100],
+                )
             }
             _ => {
                 let length = 3 + 2 * self.random.below(1500) as u32;
@@ -207,7 +210,10 @@ impl Pair {
 fn random_graphs_survive_mutation_and_every_kind_of_collection() {
     for seed in 1..5u64 {
         let zeal = (seed % 2 == 0).then(|| NonZeroU32::new(50).unwrap());
-        let mut pair = Pair::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), &GcConfig { zeal, ..config() });
+        let mut pair = Pair::new(
+            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            &GcConfig { zeal, ..config() },
+        );
         for round in 0..60 {
             for _ in 0..200 {
                 pair.step();
@@ -241,7 +247,11 @@ fn a_damaged_heap_is_reported_and_nothing_outside_is_touched() {
             let heap = &mut pair.stage.heap;
             let (old, young) = (heap.old_used(), (heap.young_end() - YOUNG) as usize);
             let at = pair.random.below(old + young).next_multiple_of(4);
-            let at = if at < old { FIRST as usize + at } else { YOUNG as usize + at - old };
+            let at = if at < old {
+                FIRST as usize + at
+            } else {
+                YOUNG as usize + at - old
+            };
             let value = match pair.random.below(4) {
                 0 => pair.random.below(1 << 32) as u32,
                 1 => YOUNG + pair.random.below(1 << 17) as u32,
