@@ -315,7 +315,7 @@ impl Run {
         func.call(&mut *store, &arguments, &mut results)?;
         let mut stdout = std::io::stdout().lock();
         for result in &results {
-            writeln!(stdout, "{}", arguments::Shown(result))?;
+            writeln!(stdout, "{}", arguments::shown(&*store, result)?)?;
         }
         stdout.flush()?;
         Ok(())

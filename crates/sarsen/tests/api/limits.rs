@@ -1,7 +1,7 @@
 //! Limits on what a store may take.
 
 use sarsen::{
-    Config, Engine, ExternRef, GcHeapOutOfMemory, Instance, Memory, MemoryType, Module, Ref, RefType,
+    Config, Engine, ExternRef, GcHeapOutOfMemory, Instance, LimitError, Memory, MemoryType, Module, Ref, RefType,
     ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, Table, TableType, Trap,
 };
 
@@ -53,7 +53,7 @@ fn what_is_created_counts_too() {
     for text in ["(module (memory 2))", "(module (table 10 funcref))"] {
         let module = Module::new(&engine, text).unwrap();
         let error = Instance::new(&mut store, &module, &[]).unwrap_err();
-        assert!(error.downcast_ref::<GcHeapOutOfMemory<()>>().is_some(), "{error:?}");
+        assert!(error.downcast_ref::<LimitError>().is_some(), "{error:?}");
     }
     assert!(Memory::new(&mut store, MemoryType::new(2, None)).is_err());
     Memory::new(&mut store, MemoryType::new(1, None)).unwrap();
