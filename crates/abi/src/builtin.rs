@@ -143,6 +143,43 @@ builtins! {
         [collects: true, traps: true];
     /// Drops an element segment.
     ElemDrop elem_drop(elem: I32) [collects: false, traps: false];
+    /// Room for a small object of `size` bytes (a multiple of 8, at most [`crate::heap::MAX_SMALL`]) in
+    /// the nursery, after a collection if need be. What is there is undefined: the caller writes
+    /// the whole object, before the next safepoint.
+    GcAlloc gc_alloc(size: I32) -> I32 [collects: true, traps: true];
+    /// An object of the module's type `ty`, a structure or an array of `length` elements, of any
+    /// size: with its header, and zeroes. It may be old: stores into it need the barrier.
+    GcAllocZeroed gc_alloc_zeroed(ty: I32, length: I32) -> I32 [collects: true, traps: true];
+    /// An array of the module's type `ty` with `length` elements of the value in `low` and `high`
+    /// (zero-extended; a reference or a function's id is 32 bits).
+    ArrayNew array_new(ty: I32, length: I32, low: I64, high: I64) -> I32
+        [collects: true, traps: true];
+    /// An array of the module's type `ty` with bytes of a data segment.
+    ArrayNewData array_new_data(ty: I32, data: I32, offset: I32, length: I32) -> I32
+        [collects: true, traps: true];
+    /// An array of the module's type `ty` with elements of an element segment.
+    ArrayNewElem array_new_elem(ty: I32, elem: I32, offset: I32, length: I32) -> I32
+        [collects: true, traps: true];
+    /// Fills elements of an array of the module's type `ty` with the value in `low` and `high`.
+    ArrayFill array_fill(ty: I32, array: I32, index: I32, low: I64, high: I64, length: I32)
+        [collects: true, traps: true];
+    /// Copies elements between arrays, the first of which has the module's type `ty`.
+    ArrayCopy array_copy(ty: I32, to: I32, to_index: I32, from: I32, from_index: I32, length: I32)
+        [collects: true, traps: true];
+    /// Copies from a data segment into an array of the module's type `ty`.
+    ArrayInitData array_init_data(ty: I32, data: I32, array: I32, index: I32, from: I32, length: I32)
+        [collects: true, traps: true];
+    /// Copies from an element segment into an array of the module's type `ty`.
+    ArrayInitElem array_init_elem(ty: I32, elem: I32, array: I32, index: I32, from: I32, length: I32)
+        [collects: true, traps: true];
+    /// The id of a function (not null) for objects to refer to it by.
+    FuncId func_id(func: I64) -> I32 [collects: false, traps: true];
+    /// The buffer of remembered slots is full.
+    GcRememberedFull gc_remembered_full() [collects: false, traps: false];
+    /// A reference was not of the type that a cast asks for: always traps. `target` is the module's
+    /// type, or an abstract heap type ([`crate::types::AbstractHeapType::code`]) with the high bit
+    /// set; `nullable` is 1 when null would have done.
+    CastFailed cast_failed(reference: I32, target: I32, nullable: I32) [collects: false, traps: true];
     /// Whether engine type `actual` is a declared subtype of `expected`; 0 or 1.
     IsSubtype is_subtype(actual: I32, expected: I32) -> I32 [collects: false, traps: false];
     /// The epoch's deadline has passed: the host decides. Returns the new deadline.

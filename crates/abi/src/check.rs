@@ -5,16 +5,13 @@
 //! every index is in range, constant expressions have the types that are wanted, and sizes do not
 //! overflow. It is not a validator of WebAssembly: what only concerns function bodies is not here.
 
-use crate::const_expr::{ConstExpr, ConstOp};
-use crate::index::{EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TypeIndex};
+use crate::const_expr::ConstExpr;
+use crate::index::{EntityIndex, FuncIndex, MemoryIndex, TableIndex};
 use crate::module::{
     DataMode, ElementItems, ElementMode, ElementSegment, IMAGE_PAGE_SIZE, ImportCounts,
     MemoryImage, Module,
 };
-use crate::types::{
-    CompositeType, FieldType, HeapType, IndexType, MemoryType, RefType, StorageType, SubType,
-    TableType, ValType,
-};
+use crate::types::{IndexType, MemoryType, TableType, ValType};
 use core::fmt;
 use core::ops::Range;
 use subtyping::Subtyping;
@@ -35,7 +32,9 @@ impl fmt::Display for InvalidModule {
 
 impl std::error::Error for InvalidModule {}
 
+mod const_exprs;
 mod subtyping;
+mod types;
 
 type Result<T = (), E = InvalidModule> = core::result::Result<T, E>;
 
@@ -132,102 +131,6 @@ impl Check<'_> {
             m.features_used.iter().all(|f| m.features.contains(f)),
             || "a feature is used that was off".to_owned(),
         )
-    }
-
-    fn types(&self) -> Result {
-        let mut next = 0;
-        for group in &self.module.rec_groups {
-            ensure(group.start == next && group.end > next, || {
-                format!("recursion group {group:?} after type {next}")
-            })?;
-            next = group.end;
-            for index in group.clone() {
-                let ty = self.module.types.get(index as usize);
-                let ty = ty.ok_or_else(|| InvalidModule(format!("no type {index}")))?;
-                self.sub_type(index, ty, group.end)?;
-            }
-        }
-        ensure(next as usize == self.module.types.len(), || {
-            "a type without recursion group".to_owned()
-        })
-    }
-
-    /// A type that may refer to types below `limit`.
-    fn sub_type(&self, index: u32, ty: &SubType, limit: u32) -> Result {
-        let wrong = |what: &str| InvalidModule(format!("type {index}: {what}"));
-        if let Some(supertype) = ty.supertype {
-            ensure(supertype.as_u32() < index, || {
-                format!("type {index}: supertype {} comes later", supertype.as_u32())
-            })?;
-            let supertype = &self.module.types[supertype.index()];
-            let same_kind = core::mem::discriminant(&supertype.composite)
-                == core::mem::discriminant(&ty.composite);
-            if supertype.is_final || !same_kind {
-                return Err(wrong("it cannot have this supertype"));
-            }
-        }
-        match &ty.composite {
-            CompositeType::Func(func) => func
-                .params
-                .iter()
-                .chain(&func.results)
-                .try_for_each(|t| self.val_type(t, limit)),
-            CompositeType::Struct(fields) => fields
-                .iter()
-                .try_for_each(|field| self.field_type(field, limit)),
-            CompositeType::Array(field) => self.field_type(field, limit),
-            CompositeType::Cont(func) => self.heap_type(HeapType::ConcreteFunc(*func), limit),
-        }
-    }
-
-    fn field_type(&self, field: &FieldType, limit: u32) -> Result {
-        match &field.storage {
-            StorageType::I8 | StorageType::I16 => Ok(()),
-            StorageType::Val(ty) => self.val_type(ty, limit),
-        }
-    }
-
-    fn val_type(&self, ty: &ValType, limit: u32) -> Result {
-        match ty {
-            ValType::Ref(reference) => self.heap_type(reference.heap, limit),
-            _ => Ok(()),
-        }
-    }
-
-    /// A concrete heap type must name a type below `limit`, of the kind that it says.
-    fn heap_type(&self, heap: HeapType, limit: u32) -> Result {
-        let Some(index) = heap.concrete() else {
-            return Ok(());
-        };
-        let ty = self
-            .module
-            .types
-            .get(index.index())
-            .filter(|_| index.as_u32() < limit);
-        let is_right = ty.is_some_and(|ty| {
-            matches!(
-                (heap, &ty.composite),
-                (HeapType::ConcreteFunc(_), CompositeType::Func(_))
-                    | (HeapType::ConcreteStruct(_), CompositeType::Struct(_))
-                    | (HeapType::ConcreteArray(_), CompositeType::Array(_))
-                    | (HeapType::ConcreteCont(_), CompositeType::Cont(_))
-            )
-        });
-        ensure(is_right, || {
-            format!("a reference to {heap:?}, which is none")
-        })
-    }
-
-    fn any_val_type(&self, ty: &ValType) -> Result {
-        self.val_type(ty, u32::MAX)
-    }
-
-    fn any_ref_type(&self, ty: &RefType) -> Result {
-        self.heap_type(ty.heap, u32::MAX)
-    }
-
-    fn func_type(&self, index: TypeIndex) -> Result {
-        self.heap_type(HeapType::ConcreteFunc(index), u32::MAX)
     }
 
     /// Imports must be numbered in order, in every index space.
@@ -391,8 +294,8 @@ impl Check<'_> {
         }
         match &segment.items {
             ElementItems::Funcs(funcs) => funcs.iter().try_for_each(|&func| {
-                self.const_op_type(ConstOp::RefFunc(func), 0)
-                    .and_then(|ty| self.subtype(ty, ValType::Ref(segment.ty)))
+                let ty = self.ref_func(func)?;
+                self.subtype(ty, ValType::Ref(segment.ty))
             }),
             ElementItems::Exprs(exprs) => exprs.iter().try_for_each(|expr| {
                 self.const_expr(expr, ValType::Ref(segment.ty), self.module.globals.len())
@@ -425,72 +328,8 @@ impl Check<'_> {
         self.const_expr(offset, ty, self.module.globals.len())
     }
 
-    /// A constant expression must give one value of type `expected`, and may read the immutable
-    /// globals below `num_globals`.
-    fn const_expr(&self, expr: &ConstExpr, expected: ValType, num_globals: usize) -> Result {
-        let mut stack = Vec::new();
-        for &op in &expr.ops {
-            let operands = match op {
-                ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => Some(ValType::I32),
-                ConstOp::I64Add | ConstOp::I64Sub | ConstOp::I64Mul => Some(ValType::I64),
-                _ => None,
-            };
-            if let Some(ty) = operands {
-                let right = stack.pop() == Some(ty) && stack.pop() == Some(ty);
-                ensure(right, || format!("{op:?} without operands"))?;
-            }
-            stack.push(self.const_op_type(op, num_globals)?);
-        }
-        match *stack {
-            [ty] => self.subtype(ty, expected),
-            _ => Err(InvalidModule(
-                "a constant expression without one value".to_owned(),
-            )),
-        }
-    }
-
-    /// The type of an instruction's result.
-    fn const_op_type(&self, op: ConstOp, num_globals: usize) -> Result<ValType> {
-        let reference = |nullable, heap| ValType::Ref(RefType { nullable, heap });
-        Ok(match op {
-            ConstOp::I32Const(_) | ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => {
-                ValType::I32
-            }
-            ConstOp::I64Const(_) | ConstOp::I64Add | ConstOp::I64Sub | ConstOp::I64Mul => {
-                ValType::I64
-            }
-            ConstOp::F32Const(_) => ValType::F32,
-            ConstOp::F64Const(_) => ValType::F64,
-            ConstOp::V128Const(_) => ValType::V128,
-            ConstOp::GlobalGet(global) => return self.immutable_global(global, num_globals),
-            ConstOp::RefNull(heap) => {
-                self.heap_type(heap, u32::MAX)?;
-                reference(true, heap)
-            }
-            ConstOp::RefFunc(func) => {
-                self.func_with_reference(func)?;
-                reference(
-                    false,
-                    HeapType::ConcreteFunc(self.module.funcs[func.index()]),
-                )
-            }
-        })
-    }
-
-    fn immutable_global(&self, global: GlobalIndex, num_globals: usize) -> Result<ValType> {
-        in_range("global", global.index(), num_globals)?;
-        let ty = self.module.globals[global.index()];
-        ensure(!ty.mutable, || {
-            "a constant expression reads a mutable global".to_owned()
-        })?;
-        Ok(ty.content)
-    }
-
     fn subtype(&self, actual: ValType, expected: ValType) -> Result {
-        let fits = match (actual, expected) {
-            (ValType::Ref(a), ValType::Ref(e)) => self.types.is_ref_subtype(a, e),
-            (a, e) => a == e,
-        };
+        let fits = self.types.is_val_subtype(actual, expected);
         ensure(fits, || format!("{actual:?} where {expected:?} is needed"))
     }
 }

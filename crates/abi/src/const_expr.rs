@@ -3,7 +3,7 @@
 //! Specification: core, §3.4 "Constant expressions". They are validated by the compiler, stored in
 //! the image, and evaluated by the runtime on a small stack when a module is instantiated.
 
-use crate::index::{FuncIndex, GlobalIndex};
+use crate::index::{FuncIndex, GlobalIndex, TypeIndex};
 use crate::types::HeapType;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,22 @@ pub enum ConstOp {
     I64Sub,
     /// `i64.mul`
     I64Mul,
+    /// `struct.new`
+    StructNew(TypeIndex),
+    /// `struct.new_default`
+    StructNewDefault(TypeIndex),
+    /// `array.new`
+    ArrayNew(TypeIndex),
+    /// `array.new_default`
+    ArrayNewDefault(TypeIndex),
+    /// `array.new_fixed`, with the number of elements.
+    ArrayNewFixed(TypeIndex, u32),
+    /// `ref.i31`
+    RefI31,
+    /// `any.convert_extern`: the reference stays as it is.
+    AnyConvertExtern,
+    /// `extern.convert_any`: the reference stays as it is.
+    ExternConvertAny,
 }
 
 impl ConstExpr {

@@ -64,7 +64,7 @@ features! {
     /// Shared memories and atomics.
     Threads = 13, "threads", true;
     /// Garbage-collected structures and arrays.
-    Gc = 14, "gc", false;
+    Gc = 14, "gc", true;
     /// Exceptions with `exnref`.
     Exceptions = 15, "exceptions", false;
     /// The legacy exception instructions.

@@ -15,6 +15,7 @@ pub mod canonical;
 pub mod check;
 pub mod const_expr;
 pub mod features;
+pub mod heap;
 pub mod image;
 pub mod index;
 pub mod module;

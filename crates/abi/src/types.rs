@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// An engine-wide type: equal ids mean equal types after canonicalization of recursion groups.
 ///
 /// Ids differ from engine to engine, so compiled code never contains one: it loads them through
-/// its vmctx ([`crate::vmctx::VmCtxHeader::type_ids`]).
+/// its vmctx ([`crate::vmctx::VmCtxHeader::type_ids`]). The number is where the type's row is
+/// ([`crate::heap::TypeRow`]), in bytes from the first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(transparent)]
 pub struct TypeId(pub u32);
@@ -176,6 +177,36 @@ pub enum AbstractHeapType {
     NoCont,
 }
 
+impl AbstractHeapType {
+    /// Every abstract heap type, in the order of their codes.
+    pub const ALL: [AbstractHeapType; 14] = [
+        Self::Func,
+        Self::NoFunc,
+        Self::Extern,
+        Self::NoExtern,
+        Self::Any,
+        Self::Eq,
+        Self::I31,
+        Self::Struct,
+        Self::Array,
+        Self::None,
+        Self::Exn,
+        Self::NoExn,
+        Self::Cont,
+        Self::NoCont,
+    ];
+
+    /// A small number for the type, as compiled code passes it to the runtime.
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The type with this code.
+    pub fn from_code(code: u32) -> Option<AbstractHeapType> {
+        Self::ALL.get(code as usize).copied()
+    }
+}
+
 /// The disjoint hierarchies of heap types: no value belongs to two.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Hierarchy {
@@ -264,6 +295,16 @@ pub enum StorageType<R = TypeIndex> {
     Val(ValType<R>),
 }
 
+impl<R: Copy> StorageType<R> {
+    /// The type of the value that an instruction reads or writes: packed integers are `i32`s.
+    pub fn unpacked(&self) -> ValType<R> {
+        match *self {
+            StorageType::I8 | StorageType::I16 => ValType::I32,
+            StorageType::Val(ty) => ty,
+        }
+    }
+}
+
 /// The type of a structure's field or of an array's elements.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct FieldType<R = TypeIndex> {
@@ -302,6 +343,22 @@ impl<R> SubType<R> {
     pub fn as_func(&self) -> Option<&FuncType<R>> {
         match &self.composite {
             CompositeType::Func(f) => Some(f),
+            _ => None,
+        }
+    }
+
+    /// The fields, if it is a structure type.
+    pub fn as_struct(&self) -> Option<&[FieldType<R>]> {
+        match &self.composite {
+            CompositeType::Struct(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// The element, if it is an array type.
+    pub fn as_array(&self) -> Option<&FieldType<R>> {
+        match &self.composite {
+            CompositeType::Array(element) => Some(element),
             _ => None,
         }
     }

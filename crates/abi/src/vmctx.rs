@@ -69,6 +69,10 @@ pub struct VmCtxHeader {
     pub epoch: *const u64,
     /// The runtime's own instance, opaque to compiled code.
     pub instance: *mut u8,
+    /// What can be read of types by their ids ([`crate::heap::TypeRow`]). Never changes.
+    pub type_rows: *const u8,
+    /// The ancestors of types at depth [`crate::heap::SHALLOW`] and more. Never changes.
+    pub deep_rows: *const u8,
     /// Keeps what follows 16-byte aligned.
     pub reserved: u64,
 }
@@ -155,8 +159,24 @@ pub struct VmStoreCtx {
     pub fuel: i64,
     /// The epoch at which compiled code must call [`crate::Builtin::NewEpoch`].
     pub epoch_deadline: u64,
-    /// The base of the store's collected heap. Never changes once the heap is reserved.
+    /// The base of the store's collected heap ([`crate::heap`]). Never changes once the heap is
+    /// reserved, which it is before any code of a module that uses the heap runs.
     pub heap_base: *mut u8,
+    /// Where the next small object goes, as a reference.
+    pub alloc_next: u32,
+    /// Where the room for small objects ends. An allocation that does not fit, because the room is
+    /// used up or because something asks for a collection by setting this to zero, calls
+    /// [`crate::Builtin::GcAlloc`].
+    pub alloc_end: u32,
+    /// Where the address of the next remembered slot goes, a `u64`.
+    pub remembered_next: *mut u64,
+    /// The end of the buffer of remembered slots. It is never full: whoever fills it calls
+    /// [`crate::Builtin::GcRememberedFull`].
+    pub remembered_end: *mut u64,
+    /// The functions that objects refer to, by id; the first entry (id 0) is null.
+    pub func_table: *const *const VmFuncRef,
+    /// The number of entries in `func_table`.
+    pub func_table_length: u64,
 }
 
 /// A stay in compiled code: from an entry stub until its return.
@@ -210,8 +230,8 @@ pub struct VmFuncRef {
     pub entry: *const u8,
     /// The function's type.
     pub type_id: TypeId,
-    /// Zero.
-    pub reserved: u32,
+    /// The function's id in [`VmStoreCtx::func_table`], or zero when it has none yet.
+    pub id: u32,
 }
 
 /// A linear memory as compiled code sees it.
@@ -282,6 +302,10 @@ offsets! {
     CONTEXT_BUILTINS = ContextHeader, builtins;
     /// In a vmctx: the type ids.
     VMCTX_TYPE_IDS = VmCtxHeader, type_ids;
+    /// In a vmctx: the types' rows.
+    VMCTX_TYPE_ROWS = VmCtxHeader, type_rows;
+    /// In a vmctx: the ancestors of deep types.
+    VMCTX_DEEP_ROWS = VmCtxHeader, deep_rows;
     /// In a vmctx: the epoch counter's address.
     VMCTX_EPOCH = VmCtxHeader, epoch;
     /// In a host function's context: the host's function.
@@ -296,6 +320,18 @@ offsets! {
     STORE_EPOCH_DEADLINE = VmStoreCtx, epoch_deadline;
     /// In a store: the heap's base.
     STORE_HEAP_BASE = VmStoreCtx, heap_base;
+    /// In a store: where the next small object goes.
+    STORE_ALLOC_NEXT = VmStoreCtx, alloc_next;
+    /// In a store: the end of the room for small objects.
+    STORE_ALLOC_END = VmStoreCtx, alloc_end;
+    /// In a store: where the next remembered slot's address goes.
+    STORE_REMEMBERED_NEXT = VmStoreCtx, remembered_next;
+    /// In a store: the end of the buffer of remembered slots.
+    STORE_REMEMBERED_END = VmStoreCtx, remembered_end;
+    /// In a store: the functions that objects refer to.
+    STORE_FUNC_TABLE = VmStoreCtx, func_table;
+    /// In a store: how many functions these are.
+    STORE_FUNC_TABLE_LENGTH = VmStoreCtx, func_table_length;
     /// In an activation: the entry stub's frame pointer.
     ACTIVATION_ENTRY_FP = Activation, entry_fp;
     /// In an activation: the exit's frame pointer.
@@ -308,6 +344,8 @@ offsets! {
     FUNCREF_CONTEXT = VmFuncRef, context;
     /// In a function reference: the type.
     FUNCREF_TYPE_ID = VmFuncRef, type_id;
+    /// In a function reference: the id for objects.
+    FUNCREF_ID = VmFuncRef, id;
     /// In a memory: the base.
     MEMORY_BASE = VmMemory, base;
     /// In a memory: the length.

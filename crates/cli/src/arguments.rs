@@ -1,7 +1,7 @@
 //! Values on the command line: arguments of `--invoke`, and how results are printed.
 
 use anyhow::{Context, Result, bail};
-use sarsen::{FuncType, HeapType, Val, ValType};
+use sarsen::{AsContext, FuncType, HeapType, Val, ValType};
 use std::fmt::{self, Display};
 
 /// Reads the arguments for a function `name` of type `ty`.
@@ -82,34 +82,30 @@ fn parse_integer(text: &str, bits: u32) -> Option<u128> {
     }
 }
 
-/// A value, as results are printed: numbers in decimal, integers signed.
-pub(crate) struct Shown<'a>(pub(crate) &'a Val);
-
-impl Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Val::I32(value) => write!(f, "{value}"),
-            Val::I64(value) => write!(f, "{value}"),
-            Val::F32(bits) => write!(f, "{}", f32::from_bits(*bits)),
-            Val::F64(bits) => write!(f, "{}", f64::from_bits(*bits)),
-            Val::V128(bits) => write!(f, "{:#034x}", bits.as_u128()),
-            reference => match reference.ref_() {
-                Some(reference) if reference.is_null() => f.write_str("null"),
-                _ => f.write_str(kind(reference)),
-            },
-        }
-    }
+/// A value, as results are printed: numbers in decimal, integers signed; references by the type of what
+/// they refer to.
+pub(crate) fn shown(store: impl AsContext, value: &Val) -> Result<String> {
+    Ok(match value {
+        Val::I32(value) => value.to_string(),
+        Val::I64(value) => value.to_string(),
+        Val::F32(bits) => f32::from_bits(*bits).to_string(),
+        Val::F64(bits) => f64::from_bits(*bits).to_string(),
+        Val::V128(bits) => format!("{:#034x}", bits.as_u128()),
+        reference => shown_reference(store, reference)?,
+    })
 }
 
-fn kind(reference: &Val) -> &'static str {
-    match reference {
-        Val::FuncRef(_) => "funcref",
-        Val::ExternRef(_) => "externref",
-        Val::AnyRef(_) => "anyref",
-        Val::ExnRef(_) => "exnref",
-        Val::ContRef(_) => "contref",
-        _ => "reference",
+fn shown_reference(store: impl AsContext, value: &Val) -> Result<String> {
+    let reference = value.ref_().context("what is no number is a reference")?;
+    if reference.is_null() {
+        return Ok("null".to_owned());
     }
+    if let Val::AnyRef(Some(any)) = value
+        && let Some(number) = any.as_i31(&store)?
+    {
+        return Ok(format!("(ref.i31 {})", number.get_i32()));
+    }
+    Ok(reference.ty(&store)?.to_string())
 }
 
 /// Something to start with where results will be written.
@@ -122,6 +118,7 @@ pub(crate) fn placeholders(ty: &FuncType) -> Vec<Val> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sarsen::{AnyRef, I31, Store};
 
     #[test]
     fn integers_may_be_signed_or_not_but_fit() {
@@ -149,7 +146,10 @@ mod tests {
 
     #[test]
     fn values_are_printed_as_people_write_them() {
-        let shown = |value: Val| Shown(&value).to_string();
+        let mut store = Store::<()>::default();
+        let number = AnyRef::from_i31(&mut store, I31::wrapping_i32(-3));
+        let shown = |value: Val| shown(&store, &value).unwrap();
+        assert_eq!(shown(number.into()), "(ref.i31 -3)");
         assert_eq!(shown(Val::I32(-5)), "-5");
         assert_eq!(shown(Val::F64(0.1f64.to_bits())), "0.1");
         assert_eq!(shown(Val::F32(f32::NAN.to_bits())), "NaN");

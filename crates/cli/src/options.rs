@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use sarsen::{Config, Feature, Features, OptLevel};
+use sarsen::{Collector, Config, Feature, Features, OptLevel};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// How many frames of a backtrace are shown: what fits on a screen.
@@ -108,6 +109,66 @@ impl CodeOptions {
 fn all_features(features: &mut Features, on: bool) {
     for &feature in Feature::ALL {
         features.set(feature, on);
+    }
+}
+
+/// Options of the heap for collected objects.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Garbage collection")]
+pub(crate) struct GcOptions {
+    /// How garbage is collected
+    #[arg(long, value_name = "WHICH", default_value = "generational")]
+    collector: CollectorName,
+
+    /// Let the heap of collected objects take no more than this, such as `256MiB`
+    ///
+    /// An object that finds no room after a collection is a trap.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    gc_heap_limit: Option<u64>,
+
+    /// Give the nursery, where new objects are, this size, such as `4MiB`
+    ///
+    /// Otherwise it is chosen by how long collections take and how much survives them.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    gc_nursery: Option<u64>,
+
+    /// Collect at every N-th allocation (every one without N), and check the heap each time
+    ///
+    /// For finding bugs of the collector and of what uses it; slow.
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1"
+    )]
+    gc_zeal: Option<NonZeroU32>,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum CollectorName {
+    /// New objects often, old ones seldom
+    Generational,
+    /// Never: for short programs
+    Null,
+}
+
+impl GcOptions {
+    /// Puts the options into `config`.
+    pub(crate) fn configure(&self, config: &mut Config) {
+        config.collector(match self.collector {
+            CollectorName::Generational => Collector::Generational,
+            CollectorName::Null => Collector::Null,
+        });
+        let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        if let Some(limit) = self.gc_heap_limit {
+            config.gc_heap_limit(bytes(limit));
+        }
+        if let Some(size) = self.gc_nursery {
+            config.gc_nursery_size(bytes(size), bytes(size));
+            config.gc_pause_target(None);
+        }
+        config.gc_zeal(self.gc_zeal);
     }
 }
 

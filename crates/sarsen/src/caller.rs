@@ -4,6 +4,7 @@ use crate::context::StoreContextMut;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::externs::Extern;
+use crate::gc::{GcHeapOutOfMemory, GcStats};
 use crate::store::StoreInner;
 use core::ptr::NonNull;
 use sarsen_abi::vmctx::{VmCtxHeader, VmHostCtx};
@@ -76,8 +77,17 @@ impl<'a, T> Caller<'a, T> {
     }
 
     /// As [`Store::gc`](crate::Store::gc).
-    pub fn gc(&mut self) {
-        self.store.gc();
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::gc`](crate::Store::gc).
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.store.gc(why)
+    }
+
+    /// As [`Store::gc_stats`](crate::Store::gc_stats).
+    pub fn gc_stats(&self) -> GcStats {
+        self.store.gc_stats()
     }
 
     /// As [`Store::get_fuel`](crate::Store::get_fuel).

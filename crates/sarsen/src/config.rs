@@ -6,8 +6,11 @@
 
 use crate::error::Result;
 use anyhow::ensure;
+use core::num::NonZeroU32;
+use core::time::Duration;
 use sarsen_abi::Settings;
 use sarsen_abi::settings::OptLevel as AbiOptLevel;
+use sarsen_vm::gc::{CollectorKind, GcConfig};
 use sarsen_vm::instance::{BacktraceLimits, StoreConfig};
 
 pub use sarsen_abi::{Feature, Features};
@@ -20,6 +23,21 @@ pub enum OptLevel {
     None,
     /// Optimize for speed.
     Speed,
+}
+
+/// What collects the garbage of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Collector {
+    /// The best one: [`Collector::Generational`].
+    #[default]
+    Auto,
+    /// Two generations: new objects are in a nursery, of which the survivors are moved out; old ones
+    /// are collected, and compacted in place, when there are twice as many as there were.
+    Generational,
+    /// Nothing: what is allocated stays until the store is dropped. For guests that end before they
+    /// have allocated much.
+    Null,
 }
 
 /// What an [`Engine`](crate::Engine) is configured with.
@@ -40,6 +58,7 @@ pub struct Config {
     host_stack_reserve: usize,
     backtrace_frames: usize,
     memory_init_cow: bool,
+    gc: GcConfig,
 }
 
 impl Default for Config {
@@ -51,6 +70,7 @@ impl Default for Config {
             host_stack_reserve: 256 << 10,
             backtrace_frames: 60,
             memory_init_cow: true,
+            gc: GcConfig::default(),
         }
     }
 }
@@ -228,6 +248,48 @@ impl Config {
         self
     }
 
+    /// What collects the garbage of each store. [`Collector::Auto`] by default.
+    pub fn collector(&mut self, collector: Collector) -> &mut Self {
+        self.gc.collector = match collector {
+            Collector::Auto | Collector::Generational => CollectorKind::Generational,
+            Collector::Null => CollectorKind::Null,
+        };
+        self
+    }
+
+    /// The largest size of a store's heap of collected objects, in bytes, the nursery included. No
+    /// limit by default, but for the 4 GiB that references can reach. An allocation that finds no room
+    /// after a collection is a [`Trap::AllocationTooLarge`](crate::Trap::AllocationTooLarge). See
+    /// [`ResourceLimiter::heap_growing`](crate::ResourceLimiter::heap_growing) for limits that differ
+    /// from store to store.
+    pub fn gc_heap_limit(&mut self, bytes: usize) -> &mut Self {
+        self.gc.heap_limit = bytes;
+        self
+    }
+
+    /// The size of the nursery, in bytes: at first, and at most. Between them it is chosen by how long
+    /// collections take and how much survives them. 1 and 16 MiB by default; numbers out of bounds
+    /// (16 KiB, 255 MiB) are moved inside.
+    pub fn gc_nursery_size(&mut self, initial: usize, max: usize) -> &mut Self {
+        self.gc.nursery_initial = initial;
+        self.gc.nursery_max = max;
+        self
+    }
+
+    /// How long a collection of the nursery should take at most; the nursery is made smaller when it
+    /// takes longer. `None` keeps the nursery's size. 1.5 ms by default.
+    pub fn gc_pause_target(&mut self, pause: Option<Duration>) -> &mut Self {
+        self.gc.pause_target = pause;
+        self
+    }
+
+    /// For tests: collects at every so many allocations, overwrites what is freed, and checks the whole
+    /// heap before and after. Finds references that somebody forgot to tell the collector of. Slow.
+    pub fn gc_zeal(&mut self, every: Option<NonZeroU32>) -> &mut Self {
+        self.gc.zeal = every;
+        self
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -246,6 +308,7 @@ impl Config {
                 innermost: self.backtrace_frames - outermost,
                 outermost,
             },
+            gc: self.gc.clone(),
         }
     }
 

@@ -54,7 +54,8 @@ impl Engine {
     /// When the configuration is impossible, or the system refuses the address space.
     pub fn new(config: &Config) -> Result<Engine> {
         config.validate()?;
-        let vm = vm::Engine::new(config.settings().clone(), exec::builtin_table())?;
+        let settings = config.settings().clone();
+        let vm = vm::Engine::new(settings, exec::builtin_table(), exec::frame_roots)?;
         Ok(Engine {
             inner: Arc::new(EngineInner {
                 config: config.clone(),

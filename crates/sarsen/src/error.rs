@@ -4,10 +4,13 @@
 //! guest's fault is a [`Trap`](crate::Trap) with a [`WasmBacktrace`](crate::WasmBacktrace); a bad
 //! module tells its byte offset; what the host does wrong is one of the types here.
 
+use crate::gc::GcHeapOutOfMemory;
 use crate::store::unwrap_host_error;
+use crate::trap::Trap;
 use crate::types::ExternType;
 use core::fmt;
 use sarsen_abi::Printable;
+use sarsen_vm::gc::HeapError;
 use sarsen_vm::instance::CreateError;
 
 pub use anyhow::{Error, Result};
@@ -143,8 +146,13 @@ pub enum TypeError {
         /// The type found.
         found: String,
     },
-    /// A global that cannot be written was to be.
+    /// A global, field or element that cannot be written was to be.
     Immutable,
+    /// A type that cannot be defined, for example because its supertype is final.
+    Definition {
+        /// What is wrong.
+        message: String,
+    },
 }
 
 impl fmt::Display for TypeError {
@@ -160,7 +168,8 @@ impl fmt::Display for TypeError {
                 wanted,
                 found,
             } => write!(f, "type mismatch: {what} should be {wanted}, found {found}"),
-            TypeError::Immutable => f.write_str("an immutable global cannot be set"),
+            TypeError::Immutable => f.write_str("what is immutable cannot be set"),
+            TypeError::Definition { message } => write!(f, "impossible type: {message}"),
         }
     }
 }
@@ -214,6 +223,18 @@ pub(crate) fn create_error(error: CreateError) -> Error {
         }
         CreateError::Memory(error) => error.into(),
         CreateError::Table(error) => error.into(),
+        CreateError::Heap(error) => heap_error(error, 0),
+    }
+}
+
+/// An object, of so many bytes, that could not be allocated.
+#[cold]
+pub(crate) fn heap_error(error: HeapError, bytes: u64) -> Error {
+    match error {
+        HeapError::Full | HeapError::TooLarge => GcHeapOutOfMemory::new((), bytes).into(),
+        HeapError::Corrupt => Trap::HeapCorruption.into(),
+        HeapError::System(error) => error.into(),
+        HeapError::Host(error) => unwrap_host_error(error),
     }
 }
 

@@ -49,7 +49,8 @@ impl Global {
         store.keep_type(ty.content())?;
         let ty = ty.to_abi();
         let raw = value.checked_raw(store, ty.content, describe)?;
-        let global = store.vm_mut().new_global(raw);
+        let collected = matches!(ty.content, abi::ValType::Ref(r) if r.is_collected());
+        let global = store.vm_mut().new_global(raw, collected);
         Ok(Global::new_handle(store.id(), global, ty))
     }
 
@@ -86,7 +87,10 @@ impl Global {
         let store = store.opaque();
         store.assert_owns(self.store);
         // SAFETY: a global of this store, which is borrowed: alive, and nobody writes it.
-        unsafe { Val::from_abi(store, self.global.read().0, self.ty.content) }
+        unsafe {
+            let raw = self.global.read().0;
+            Val::from_abi(store, raw, self.ty.content)
+        }
     }
 
     /// Sets its value.

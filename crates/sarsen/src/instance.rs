@@ -12,6 +12,7 @@ use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::table::Table;
 use crate::tag::Tag;
+use crate::trap::reason_into_error;
 use crate::types::ExternType;
 use anyhow::anyhow;
 use core::fmt;
@@ -235,6 +236,8 @@ fn instantiate_error(
         }
         InstantiateError::Create(error) => create_error(error),
         InstantiateError::Trap(code) => code.into(),
+        // What a constant expression allocates is the guest's doing.
+        InstantiateError::Heap(error) => reason_into_error(error.into()),
     }
 }
 

@@ -49,6 +49,7 @@ mod engine;
 mod error;
 mod externs;
 mod func;
+mod gc;
 mod global;
 mod instance;
 mod limits;
@@ -56,7 +57,6 @@ mod linker;
 mod memory;
 mod module;
 mod reference;
-mod rooted;
 mod shared_memory;
 mod store;
 mod table;
@@ -69,7 +69,7 @@ pub use anyhow;
 pub use anyhow::{Context, anyhow as format_err, bail, ensure};
 pub use caller::Caller;
 pub use code::{CodeFunction, ModuleCode, ModuleInfo, SourceLocation};
-pub use config::{Config, Feature, Features, OptLevel};
+pub use config::{Collector, Config, Feature, Features, OptLevel};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use engine::{Engine, EngineWeak};
 pub use error::{
@@ -78,6 +78,11 @@ pub use error::{
 };
 pub use externs::{Export, Extern};
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use gc::{
+    AnyRef, ArrayRef, ArrayRefPre, ContRef, EqRef, ExnRef, ExternRef, GcHeapOutOfMemory, GcRef,
+    GcStats, I31, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
+    UnrootedError,
+};
 pub use global::Global;
 pub use instance::{Instance, InstancePre};
 pub use limits::{
@@ -88,14 +93,14 @@ pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
 pub use reference::Ref;
-pub use rooted::{AnyRef, ContRef, ExnRef, ExternRef, Rooted};
 pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{Store, UpdateDeadline};
 pub use table::Table;
 pub use tag::Tag;
 pub use trap::{FrameInfo, FrameSymbol, Trap, WasmBacktrace};
 pub use types::{
-    ArrayType, ContType, ExportType, ExternType, FuncType, GlobalType, HeapType, ImportType,
-    MemoryType, MemoryTypeBuilder, Mutability, RefType, StructType, TableType, TagType, ValType,
+    ArrayType, ContType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
+    HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType,
+    StructType, TableType, TagType, ValType,
 };
 pub use val::{V128, Val, ValRaw};

@@ -14,9 +14,10 @@
 //! holds a `&mut StoreInner` that it does not use, and the host function makes another; that is why
 //! both structs are `!Unpin`.
 
-use crate::context::{AsContextMut, StoreContextMut};
+use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::engine::Engine;
 use crate::error::{NotConfiguredError, OwnershipError, Result};
+use crate::gc::{GcHeapOutOfMemory, GcStats};
 use crate::limits::ResourceLimiter;
 use crate::trap::Trap;
 use crate::types::ValType;
@@ -42,8 +43,8 @@ type DeadlineCallback<T> =
 
 /// A host's data `T` together with everything that instances own.
 ///
-/// Instances, functions, memories, tables, globals and host objects live in a store and are freed
-/// with it, not before. A store is used by one thread at a time; it is [`Send`] when `T` is.
+/// Instances, functions, memories, tables and globals live in a store and are freed with it, not before;
+/// structures, arrays and the host's objects, when the collector finds that nothing refers to them. A store is used by one thread at a time; it is [`Send`] when `T` is.
 ///
 /// ```
 /// use sarsen::{Engine, Store};
@@ -209,16 +210,64 @@ impl<T> Store<T> {
         self.inner_mut().deadline = Some(Box::new(callback));
     }
 
-    /// Collects garbage. Host objects live as long as the store, so there is none yet that this
-    /// could free.
-    pub fn gc(&mut self) {
-        self.as_context_mut().gc();
+    /// Collects all garbage. The host's objects that nothing refers to any more are dropped.
+    ///
+    /// It is never necessary: an allocation that finds no room collects by itself. `why` may be the
+    /// error of one that found none even so; nothing depends on it.
+    ///
+    /// # Errors
+    ///
+    /// When the heap is found damaged.
+    ///
+    /// # Panics
+    ///
+    /// Resumes the panic of a host's object that panics when it is dropped; the others are dropped all
+    /// the same.
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.as_context_mut().gc(why)
+    }
+
+    /// What the collector has done so far.
+    ///
+    /// ```
+    /// use sarsen::{Engine, Store};
+    ///
+    /// let mut store = Store::new(&Engine::default(), ());
+    /// println!("{}", store.gc_stats());
+    /// # Ok::<(), sarsen::Error>(())
+    /// ```
+    pub fn gc_stats(&self) -> GcStats {
+        self.as_context().gc_stats()
+    }
+
+    /// How much memory the heap of collected objects has now, in bytes.
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.gc_stats().bytes_committed as usize
+    }
+}
+
+impl<T> StoreContext<'_, T> {
+    /// As [`Store::gc_stats`].
+    pub fn gc_stats(&self) -> GcStats {
+        self.opaque().vm().gc_stats()
     }
 }
 
 impl<T> StoreContextMut<'_, T> {
     /// As [`Store::gc`].
-    pub fn gc(&mut self) {}
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::gc`].
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        let _ = why;
+        self.opaque().collect()
+    }
+
+    /// As [`Store::gc_stats`].
+    pub fn gc_stats(&self) -> GcStats {
+        self.as_context().gc_stats()
+    }
 }
 
 impl<T> Drop for Store<T> {

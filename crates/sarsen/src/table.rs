@@ -78,17 +78,6 @@ impl Table {
         unsafe { self.table.as_ref() }
     }
 
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "the exclusive borrow is what makes the exclusive reference sound"
-    )]
-    fn get_mut<'a>(&self, store: &'a mut StoreOpaque) -> &'a mut mem::Table {
-        store.assert_owns(self.store);
-        // SAFETY: a table of this store, which is borrowed exclusively, so that nothing of it runs
-        // and nobody else has a reference to the table.
-        unsafe { &mut *self.table.as_ptr() }
-    }
-
     /// Its type, as declared: not with its present size.
     ///
     /// # Panics
@@ -105,8 +94,9 @@ impl Table {
         let store = store.opaque();
         let table = self.get_ref(store);
         let element = table.get(index)?;
+        let ty = table.ty().element;
         // SAFETY: an element of this table, of this store.
-        Some(unsafe { Ref::from_table_element(store, element, table.ty().element) })
+        Some(unsafe { Ref::from_table_element(store, element, ty) })
     }
 
     /// Sets the element at `index`.
@@ -119,8 +109,9 @@ impl Table {
         let store = store.opaque();
         let element = self.get_ref(store).ty().element;
         let value = element_for(store, element, value)?;
-        self.get_mut(store)
-            .set(index, value)
+        // SAFETY: a table of this store, which is borrowed, so that nothing of it runs; `value` has
+        // been checked.
+        unsafe { store.vm_mut().set_table(self.table, index, value) }
             .map_err(|_| Trap::TableOutOfBounds.into())
     }
 
@@ -156,8 +147,8 @@ impl Table {
         let store = store.opaque();
         let element = self.get_ref(store).ty().element;
         let value = element_for(store, element, value)?;
-        self.get_mut(store)
-            .fill(dst, value, len)
+        // SAFETY: as in `Table::set`.
+        unsafe { store.vm_mut().fill_table(self.table, dst, value, len) }
             .map_err(|_| Trap::TableOutOfBounds.into())
     }
 
@@ -185,13 +176,17 @@ impl Table {
         {
             return Err(Trap::TableOutOfBounds.into());
         }
-        let copied: Vec<u64> = (src_index..src_index + len)
+        let scope = store.scope();
+        let copied: Result<Vec<u64>> = (src_index..src_index + len)
             .map(|index| src_table.checked_element(store, index, element))
-            .collect::<Result<_>>()?;
-        dst_table
-            .get_mut(store)
-            .init(dst_index, copied.into_iter())
-            .map_err(|_| Trap::TableOutOfBounds.into())
+            .collect();
+        store.end_scope(scope);
+        for (index, value) in (dst_index..).zip(copied?) {
+            // SAFETY: as in `Table::set`; nothing was allocated since the element was read.
+            unsafe { store.vm_mut().set_table(dst_table.table, index, value) }
+                .map_err(|_| Trap::TableOutOfBounds)?;
+        }
+        Ok(())
     }
 
     /// The element at `index`, which is in bounds, for a table with elements of type `element`.
@@ -203,8 +198,9 @@ impl Table {
     ) -> Result<u64> {
         let table = self.get_ref(store);
         let value = table.get(index).ok_or(Trap::TableOutOfBounds)?;
+        let ty = table.ty().element;
         // SAFETY: an element of this table, of this store.
-        let value = unsafe { Ref::from_table_element(store, value, table.ty().element) };
+        let value = unsafe { Ref::from_table_element(store, value, ty) };
         element_for(store, element, value)
     }
 }

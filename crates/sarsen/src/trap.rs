@@ -48,9 +48,13 @@ pub(crate) fn into_error(unwound: Box<Unwound>) -> crate::Error {
     }
 }
 
-fn reason_into_error(reason: Reason) -> crate::Error {
+pub(crate) fn reason_into_error(reason: Reason) -> crate::Error {
     match reason {
         Reason::Trap(code) => code.into(),
+        // Both types are told.
+        Reason::Cast(types) => {
+            crate::Error::from(Trap::CastFailure).context(format!("cast failure: {types}"))
+        }
         Reason::Error(error) => unwrap_host_error(error),
         Reason::Panic(payload) => std::panic::resume_unwind(payload),
     }

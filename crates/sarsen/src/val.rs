@@ -3,8 +3,8 @@
 use crate::context::{AsContext, AsContextMut};
 use crate::error::{OwnershipError, Result, TypeError};
 use crate::func::Func;
+use crate::gc::{AnyRef, ContRef, ExnRef, ExternRef, Rooted};
 use crate::reference::Ref;
-use crate::rooted::{AnyRef, ContRef, ExnRef, ExternRef, Rooted};
 use crate::store::StoreOpaque;
 use crate::types::text::ValTypeText;
 use crate::types::{HeapType, ValType};
@@ -88,6 +88,44 @@ macro_rules! accessors {
     };
 }
 
+macro_rules! reference_accessors {
+    ($($variant:ident $get:ident $unwrap:ident $get_too:ident $unwrap_too:ident: $ty:ty, $what:literal;)*) => {
+        $(
+            #[doc = concat!("What it refers to or null, if it is ", $what, ".")]
+            pub fn $get(&self) -> Option<Option<&$ty>> {
+                match self {
+                    Val::$variant(reference) => Some(reference.as_ref()),
+                    _ => None,
+                }
+            }
+
+            #[doc = concat!("What it refers to or null; it must be ", $what, ".")]
+            ///
+            /// # Panics
+            ///
+            /// Panics when it is something else.
+            pub fn $unwrap(&self) -> Option<&$ty> {
+                self.$get()
+                    .unwrap_or_else(|| panic!("{self:?} is not {}", $what))
+            }
+
+            #[doc = concat!("The same as [`Val::", stringify!($get), "`].")]
+            pub fn $get_too(&self) -> Option<Option<&$ty>> {
+                self.$get()
+            }
+
+            #[doc = concat!("The same as [`Val::", stringify!($unwrap), "`].")]
+            ///
+            /// # Panics
+            ///
+            /// Panics when it is something else.
+            pub fn $unwrap_too(&self) -> Option<&$ty> {
+                self.$unwrap()
+            }
+        )*
+    };
+}
+
 impl Val {
     accessors! {
         I32(v) i32 unwrap_i32 i32 = v, "an `i32`";
@@ -97,40 +135,16 @@ impl Val {
         V128(v) v128 unwrap_v128 V128 = v, "a `v128`";
     }
 
-    /// The function or null, if it is a function reference.
-    pub fn funcref(&self) -> Option<Option<&Func>> {
-        match self {
-            Val::FuncRef(func) => Some(func.as_ref()),
-            _ => None,
-        }
-    }
-
-    /// The function or null.
-    ///
-    /// # Panics
-    ///
-    /// Panics when it is no function reference.
-    pub fn unwrap_funcref(&self) -> Option<&Func> {
-        self.funcref()
-            .unwrap_or_else(|| panic!("{self:?} is not a function reference"))
-    }
-
-    /// The host's object or null, if it is an external reference.
-    pub fn externref(&self) -> Option<Option<&Rooted<ExternRef>>> {
-        match self {
-            Val::ExternRef(object) => Some(object.as_ref()),
-            _ => None,
-        }
-    }
-
-    /// The host's object or null.
-    ///
-    /// # Panics
-    ///
-    /// Panics when it is no external reference.
-    pub fn unwrap_externref(&self) -> Option<&Rooted<ExternRef>> {
-        self.externref()
-            .unwrap_or_else(|| panic!("{self:?} is not an external reference"))
+    reference_accessors! {
+        FuncRef funcref unwrap_funcref func_ref unwrap_func_ref: Func, "a function reference";
+        ExternRef externref unwrap_externref extern_ref unwrap_extern_ref: Rooted<ExternRef>,
+            "an external reference";
+        AnyRef anyref unwrap_anyref any_ref unwrap_any_ref: Rooted<AnyRef>,
+            "a reference of the guest's";
+        ExnRef exnref unwrap_exnref exn_ref unwrap_exn_ref: Rooted<ExnRef>,
+            "a reference to an exception";
+        ContRef contref unwrap_contref cont_ref unwrap_cont_ref: Rooted<ContRef>,
+            "a reference to a continuation";
     }
 
     /// The reference, if it is one.
@@ -158,6 +172,16 @@ impl Val {
     /// `(ref.null extern)`.
     pub const fn null_extern_ref() -> Val {
         Val::ExternRef(None)
+    }
+
+    /// `(ref.null any)`.
+    pub const fn null_any_ref() -> Val {
+        Val::AnyRef(None)
+    }
+
+    /// `(ref.null exn)`.
+    pub const fn null_exn_ref() -> Val {
+        Val::ExnRef(None)
     }
 
     /// Zero or null; `None` for references that cannot be null.
@@ -202,8 +226,7 @@ impl Val {
         if !ty.belongs_to(store.engine()) {
             return Err(OwnershipError::WrongEngine.into());
         }
-        self.check_store(store)?;
-        Ok(self.matches_abi(store, ty.to_abi()))
+        self.matches_abi(store, ty.to_abi())
     }
 
     /// The value as compiled code passes it.
@@ -212,8 +235,7 @@ impl Val {
     ///
     /// When the value belongs to another store.
     pub fn to_raw(&self, mut store: impl AsContextMut) -> Result<ValRaw> {
-        self.prepare(store.as_context_mut().opaque())?;
-        Ok(self.raw())
+        self.raw(store.as_context_mut().opaque())
     }
 
     /// The value that compiled code passed.
@@ -221,31 +243,26 @@ impl Val {
     /// # Safety
     ///
     /// `raw` must be a value of type `ty`, of this store.
-    pub unsafe fn from_raw(store: impl AsContextMut, raw: ValRaw, ty: ValType) -> Val {
+    pub unsafe fn from_raw(mut store: impl AsContextMut, raw: ValRaw, ty: ValType) -> Val {
         // SAFETY: the caller's promise.
-        unsafe { Val::from_abi(store.as_context().opaque(), raw, ty.to_abi()) }
+        unsafe { Val::from_abi(store.as_context_mut().opaque(), raw, ty.to_abi()) }
     }
 
-    /// The value for compiled code. [`Val::prepare`] comes first.
+    /// The value for compiled code, if it may be used with `store`. A reference to an object is of use
+    /// until something allocates.
     #[inline]
-    pub(crate) fn raw(&self) -> ValRaw {
-        match self {
+    pub(crate) fn raw(&self, store: &mut StoreOpaque) -> Result<ValRaw> {
+        Ok(match self {
             Val::I32(v) => ValRaw::i32(*v),
             Val::I64(v) => ValRaw::i64(*v),
             Val::F32(v) => ValRaw::f32(*v),
             Val::F64(v) => ValRaw::f64(*v),
             Val::V128(v) => ValRaw::v128(v.0),
-            Val::FuncRef(Some(func)) => ValRaw::funcref(func.as_raw()),
-            Val::ExternRef(Some(object)) => ValRaw::externref(object.as_raw()),
-            Val::AnyRef(Some(object)) => object.never(),
-            Val::ExnRef(Some(exception)) => exception.never(),
-            Val::ContRef(Some(continuation)) => continuation.never(),
-            Val::FuncRef(None)
-            | Val::ExternRef(None)
-            | Val::AnyRef(None)
-            | Val::ExnRef(None)
-            | Val::ContRef(None) => ValRaw::default(),
-        }
+            reference => {
+                let reference = reference.ref_().expect("what is left are references");
+                reference.raw(store)?
+            }
+        })
     }
 
     /// # Safety
@@ -253,7 +270,7 @@ impl Val {
     /// `raw` must be a value of type `ty`, of `store`.
     #[inline]
     pub(crate) unsafe fn from_abi(
-        store: &StoreOpaque,
+        store: &mut StoreOpaque,
         raw: ValRaw,
         ty: abi::ValType<TypeId>,
     ) -> Val {
@@ -269,7 +286,7 @@ impl Val {
     /// There must be a value of type `ty`, of `store`.
     #[inline(always)]
     pub(crate) unsafe fn read_raw(
-        store: &StoreOpaque,
+        store: &mut StoreOpaque,
         at: *const ValRaw,
         ty: abi::ValType<TypeId>,
     ) -> Val {
@@ -286,45 +303,30 @@ impl Val {
         }
     }
 
-    /// Whether it may be used with `store`.
+    /// Whether it is a value of type `ty`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be used with `store`.
     #[inline]
-    pub(crate) fn check_store(&self, store: &StoreOpaque) -> Result<()> {
-        let own = match self {
-            Val::FuncRef(Some(func)) => func.store_id(),
-            Val::ExternRef(Some(object)) => object.store_id(),
-            _ => return Ok(()),
-        };
-        if own == store.id() {
-            Ok(())
-        } else {
-            Err(OwnershipError::WrongStore.into())
-        }
-    }
-
-    /// Makes it ready for compiled code of `store`, if it may be used there.
-    #[inline]
-    pub(crate) fn prepare(&self, store: &mut StoreOpaque) -> Result<()> {
-        self.check_store(store)?;
-        match self {
-            Val::FuncRef(Some(func)) => func.resolve(store),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether it is a value of type `ty`. [`Val::check_store`] comes first.
-    #[inline]
-    pub(crate) fn matches_abi(&self, store: &StoreOpaque, ty: abi::ValType<TypeId>) -> bool {
-        match (self, ty) {
+    pub(crate) fn matches_abi(
+        &self,
+        store: &StoreOpaque,
+        ty: abi::ValType<TypeId>,
+    ) -> Result<bool> {
+        Ok(match (self, ty) {
             (Val::I32(_), abi::ValType::I32)
             | (Val::I64(_), abi::ValType::I64)
             | (Val::F32(_), abi::ValType::F32)
             | (Val::F64(_), abi::ValType::F64)
             | (Val::V128(_), abi::ValType::V128) => true,
-            (_, abi::ValType::Ref(r)) => self
-                .ref_()
-                .is_some_and(|reference| reference.matches_abi(store, r)),
-            _ => false,
-        }
+            _ => match (self.ref_(), ty) {
+                (Some(reference), abi::ValType::Ref(ty)) => reference.matches_abi(store, ty)?,
+                // That it belongs to another store is worse than that its type is another one.
+                (Some(reference), _) => reference.check_store(store).map(|()| false)?,
+                (None, _) => false,
+            },
+        })
     }
 
     /// Writes the value to where compiled code, which wants a `ty`, reads it; `what` names the value
@@ -358,15 +360,15 @@ impl Val {
         ty: abi::ValType<TypeId>,
         what: impl FnOnce() -> String,
     ) -> Result<ValRaw> {
-        self.prepare(store)?;
-        if !self.matches_abi(store, ty) {
+        if !self.matches_abi(store, ty)? {
             return Err(self.mismatch(store, ty, what()));
         }
-        Ok(self.raw())
+        self.raw(store)
     }
 
+    /// The error of a value that is no `wanted`; `what` names it.
     #[cold]
-    fn mismatch(
+    pub(crate) fn mismatch(
         &self,
         store: &StoreOpaque,
         wanted: abi::ValType<TypeId>,
@@ -389,7 +391,10 @@ impl Val {
             Val::V128(_) => "v128".to_owned(),
             reference => {
                 let reference = reference.ref_().expect("what is left are references");
-                reference.own_type(store).to_string()
+                match reference.own_type(store) {
+                    Ok(ty) => ty.to_string(),
+                    Err(error) => error.to_string(),
+                }
             }
         }
     }
@@ -449,18 +454,6 @@ impl From<Option<Func>> for Val {
     }
 }
 
-impl From<Rooted<ExternRef>> for Val {
-    fn from(object: Rooted<ExternRef>) -> Self {
-        Val::ExternRef(Some(object))
-    }
-}
-
-impl From<Option<Rooted<ExternRef>>> for Val {
-    fn from(object: Option<Rooted<ExternRef>>) -> Self {
-        Val::ExternRef(object)
-    }
-}
-
 impl fmt::Display for Val {
     /// The value as `--invoke` and people write it: numbers as numbers, references by kind.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -472,9 +465,9 @@ impl fmt::Display for Val {
             Val::V128(v) => write!(f, "{:#034x}", v.0),
             Val::FuncRef(Some(_)) => f.write_str("<function>"),
             Val::ExternRef(Some(_)) => f.write_str("<external object>"),
-            Val::AnyRef(Some(object)) => object.never(),
-            Val::ExnRef(Some(exception)) => exception.never(),
-            Val::ContRef(Some(continuation)) => continuation.never(),
+            Val::AnyRef(Some(_)) => f.write_str("<object>"),
+            Val::ExnRef(Some(_)) => f.write_str("<exception>"),
+            Val::ContRef(Some(_)) => f.write_str("<continuation>"),
             Val::FuncRef(None)
             | Val::ExternRef(None)
             | Val::AnyRef(None)

@@ -13,6 +13,7 @@
 //! ```text
 //!   exec      entering, walking, trapping, builtins, backtraces
 //!   instance  stores and instances
+//!   gc        the collected heap
 //!   mem       linear memories, tables, recycled blocks
 //!   code      images in memory, pc lookup
 //!   types     the registry of types
@@ -40,6 +41,7 @@
 pub(crate) mod arch;
 pub mod code;
 pub mod exec;
+pub mod gc;
 pub mod instance;
 pub mod mem;
 pub(crate) mod os;

@@ -3,7 +3,7 @@
 use crate::canonical::CanonicalGroup;
 use crate::index::TypeIndex;
 use crate::module::Module;
-use crate::types::{AbstractHeapType, HeapType, RefType, TypeId};
+use crate::types::{AbstractHeapType, HeapType, RefType, TypeId, ValType};
 use core::cell::OnceCell;
 use core::ops::Range;
 use std::collections::HashMap;
@@ -21,6 +21,14 @@ impl<'a> Subtyping<'a> {
         Subtyping {
             module,
             canonical: OnceCell::new(),
+        }
+    }
+
+    /// Whether `actual` is a subtype of `expected`.
+    pub(super) fn is_val_subtype(&self, actual: ValType, expected: ValType) -> bool {
+        match (actual, expected) {
+            (ValType::Ref(actual), ValType::Ref(expected)) => self.is_ref_subtype(actual, expected),
+            _ => actual == expected,
         }
     }
 
@@ -51,16 +59,17 @@ impl<'a> Subtyping<'a> {
     }
 
     fn is_declared_subtype(&self, actual: TypeIndex, expected: TypeIndex) -> bool {
-        let canonical = self.canonical.get_or_init(|| canonical_ids(self.module));
-        let mut at = Some(actual);
-        // A supertype has a smaller index, so this ends.
-        while let Some(index) = at {
-            if canonical[index.index()] == canonical[expected.index()] {
-                return true;
-            }
-            at = self.module.types[index.index()].supertype;
+        if self.ancestors(actual).any(|index| index == expected) {
+            return true;
         }
-        false
+        let canonical = self.canonical.get_or_init(|| canonical_ids(self.module));
+        self.ancestors(actual)
+            .any(|index| canonical[index.index()] == canonical[expected.index()])
+    }
+
+    /// A type and its declared supertypes. A supertype has a smaller index, so this ends.
+    fn ancestors(&self, ty: TypeIndex) -> impl Iterator<Item = TypeIndex> {
+        core::iter::successors(Some(ty), |ty| self.module.types[ty.index()].supertype)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Tests of [`Module::check`](crate::Module::check): a module with one of everything passes, and each
 //! way to break it is noticed.
 
+mod collected;
+
 use crate::const_expr::{ConstExpr, ConstOp};
 use crate::features::{Feature, Features};
 use crate::index::*;
@@ -182,6 +184,7 @@ fn types_that_refer_to_nothing_are_refused() {
         m.types[0] = m.types[3].clone();
         m.types[0].is_final = false;
         m.types[0].composite = CompositeType::Struct(Box::new([]));
+        m.types[3].composite = CompositeType::Struct(Box::new([]));
     });
     // Type 1 is in a group of its own, before type 2.
     refused("a reference to", |m| {
@@ -211,7 +214,7 @@ fn index_spaces_of_wrong_sizes_are_refused() {
         m.imports[0].entity = EntityIndex::Func(FuncIndex::new(1));
     });
     refused("imports", |m| m.imports.truncate(1));
-    refused("was off", |m| m.features_used.set(Feature::Gc, true));
+    refused("was off", |m| m.features_used.set(Feature::Threads, true));
 }
 
 #[test]
@@ -295,10 +298,10 @@ fn constant_expressions_of_another_type_are_refused() {
     refused("without one value", |m| {
         m.global_inits[0] = expr(&[get(0), get(0)])
     });
-    refused("without operands", |m| {
+    refused("lacks a I32", |m| {
         m.global_inits[0] = expr(&[get(0), ConstOp::I32Add])
     });
-    refused("without operands", |m| {
+    refused("is needed", |m| {
         m.global_inits[0] = expr(&[get(0), get(0), ConstOp::I64Add]);
     });
     refused("global 1 of 1", |m| m.global_inits[0] = expr(&[get(1)]));

@@ -5,7 +5,7 @@
 use crate::arguments;
 use crate::budget::Budget;
 use crate::input::{Input, Kind};
-use crate::options::{self, CodeOptions};
+use crate::options::{self, CodeOptions, GcOptions};
 use crate::progress;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -23,6 +23,7 @@ Examples:
   sarsen run --dir data::/in wc.wasm /in/a   The program sees the directory `data` as `/in`
   sarsen run --invoke fib fib.wat 30         Call a function and print its results
   sarsen run --timeout 5s --max-memory 64MiB untrusted.wasm
+  sarsen run --gc-stats --gc-heap-limit 1GiB objects.wasm
   cat hello.wasm | sarsen run -";
 
 /// Run a WebAssembly program
@@ -52,7 +53,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", value_parser = options::parse_duration)]
     timeout: Option<Duration>,
 
-    /// Let the program's memories and tables together take no more than this, such as `64MiB`
+    /// Let the program's memories, tables and objects together take no more than this, such as `64MiB`
     #[arg(long, value_name = "SIZE", value_parser = options::parse_size)]
     max_memory: Option<u64>,
 
@@ -65,6 +66,13 @@ pub(crate) struct Run {
     /// An image is machine code: whoever made it can do with this process what they like.
     #[arg(long)]
     allow_precompiled: bool,
+
+    /// Show on standard error at the end what the garbage collector has done
+    #[arg(long, help_heading = "Garbage collection")]
+    gc_stats: bool,
+
+    #[command(flatten)]
+    gc: GcOptions,
 
     #[command(flatten)]
     code: CodeOptions,
@@ -152,6 +160,7 @@ impl Run {
 
     fn engine(&self) -> Result<Engine> {
         let mut config = self.code.config();
+        self.gc.configure(&mut config);
         config.consume_fuel(self.fuel.is_some());
         config.epoch_interruption(self.timeout.is_some());
         Engine::new(&config)
@@ -209,10 +218,23 @@ impl Run {
             store.set_epoch_deadline(1);
             start_timer(engine, timeout, interrupted)?;
         }
-        let instance = linker.instantiate(&mut store, module)?;
+        let result = self.run_in(&mut store, &linker, module);
+        if self.gc_stats {
+            eprintln!("{}", store.gc_stats());
+        }
+        result.map_err(|error| explain_exhaustion(error, &store))
+    }
+
+    fn run_in(
+        &self,
+        store: &mut Store<Host>,
+        linker: &Linker<Host>,
+        module: &Module,
+    ) -> Result<()> {
+        let instance = linker.instantiate(&mut *store, module)?;
         match &self.invoke {
-            Some(name) => self.invoke(&mut store, module, &instance, name),
-            None => start(&mut store, module, &instance),
+            Some(name) => self.invoke(store, module, &instance, name),
+            None => start(store, module, &instance),
         }
     }
 
@@ -293,7 +315,7 @@ impl Run {
         func.call(&mut *store, &arguments, &mut results)?;
         let mut stdout = std::io::stdout().lock();
         for result in &results {
-            writeln!(stdout, "{}", arguments::Shown(result))?;
+            writeln!(stdout, "{}", arguments::shown(&*store, result)?)?;
         }
         stdout.flush()?;
         Ok(())
@@ -323,6 +345,21 @@ fn call_plain(store: &mut Store<Host>, func: &Func, name: &str) -> Result<()> {
         .typed::<(), ()>(&*store)
         .with_context(|| format!("`{name}` is no entry point"))?;
     func.call(store, ())
+}
+
+/// Says what the limits of the heap are when an object found no room.
+fn explain_exhaustion(error: sarsen::Error, store: &Store<Host>) -> sarsen::Error {
+    if error.downcast_ref::<Trap>() != Some(&Trap::AllocationTooLarge) {
+        return error;
+    }
+    let stats = store.gc_stats();
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    error.context(format!(
+        "the program's objects found no room: the heap has {:.1} MiB, of which {:.1} MiB were live at \
+         its last full collection, and cannot grow; see --gc-heap-limit and --max-memory",
+        mib(stats.bytes_committed),
+        mib(stats.bytes_live)
+    ))
 }
 
 /// The names of the functions that a module exports.

@@ -1,7 +1,7 @@
 //! `sarsen wast`: runs test scripts of the official format.
 
 use crate::failure::{self, Style};
-use crate::options::CodeOptions;
+use crate::options::{CodeOptions, GcOptions};
 use crate::script;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -13,11 +13,15 @@ use std::path::PathBuf;
 /// Runs every directive of every script, and tells which failed. Exits with 1 if any did.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  sarsen wast test/core/*.wast\n  sarsen wast --wasm gc gc.wast"
+    after_help = "Scripts may import `spectest`, and the function `gc` of the module `sarsen`, which collects \
+                  all garbage.\n\nExamples:\n  sarsen wast test/core/*.wast\n  sarsen wast --gc-zeal struct.wast"
 )]
 pub(crate) struct Wast {
     #[command(flatten)]
     code: CodeOptions,
+
+    #[command(flatten)]
+    gc: GcOptions,
 
     /// The scripts
     #[arg(required = true)]
@@ -26,7 +30,8 @@ pub(crate) struct Wast {
 
 impl Wast {
     pub(crate) fn execute(self) -> Result<u8> {
-        let config = self.code.config();
+        let mut config = self.code.config();
+        self.gc.configure(&mut config);
         let style = Style::of(io::stdout().is_terminal());
         let mut failed = 0;
         for file in &self.files {

@@ -5,7 +5,7 @@
 
 use super::{Failure, Source, spectest, values};
 use anyhow::{Context, Result, anyhow, bail};
-use sarsen::{Engine, Extern, Instance, Linker, Module, SharedMemory, Store, Trap, Val};
+use sarsen::{Caller, Engine, Extern, Instance, Linker, Module, SharedMemory, Store, Trap, Val};
 use std::collections::HashMap;
 use std::thread::{Scope, ScopedJoinHandle};
 use wast::token::Id;
@@ -43,6 +43,7 @@ impl<'s, 'a> Runner<'s, 'a> {
         let mut linker = Linker::new(engine);
         linker.allow_shadowing(true);
         spectest::define(&mut linker, &mut store)?;
+        linker.func_wrap("sarsen", "gc", |mut caller: Caller<'_, ()>| caller.gc(None))?;
         Ok(Runner {
             engine: engine.clone(),
             source,
@@ -265,7 +266,7 @@ impl<'s, 'a> Runner<'s, 'a> {
 
     fn assert_return(&mut self, exec: WastExecute<'_>, expected: &[WastRet<'_>]) -> Result<()> {
         let results = self.perform(exec)?;
-        values::check(&self.store, &results, expected)
+        values::check(&mut self.store, &results, expected)
     }
 
     fn assert_trap(&mut self, exec: WastExecute<'_>, message: &str) -> Result<()> {

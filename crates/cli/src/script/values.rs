@@ -1,9 +1,10 @@
 //! Values in scripts: arguments, and the patterns that results must match.
 //!
-//! An external reference `(ref.extern 7)` is a host object that holds the number 7.
+//! An external reference `(ref.extern 7)` is a host object that holds the number 7; `(ref.host 7)` is the
+//! same one as a reference below `any`.
 
 use anyhow::{Context, Result, bail};
-use sarsen::{ExternRef, HeapType, Store, Val};
+use sarsen::{AnyRef, ExternRef, HeapType, Rooted, Store, Val};
 use wast::core::{
     AbstractHeapType, HeapType as WastHeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore,
 };
@@ -22,8 +23,11 @@ pub(super) fn argument(store: &mut Store<()>, argument: &WastArg<'_>) -> Result<
         WastArgCore::F64(value) => Val::F64(value.bits),
         WastArgCore::V128(value) => Val::V128(u128::from_le_bytes(value.to_le_bytes()).into()),
         WastArgCore::RefNull(heap) => Val::null_ref(&heap_type(heap)?),
-        WastArgCore::RefExtern(number) => Val::ExternRef(Some(ExternRef::new(store, *number)?)),
-        WastArgCore::RefHost(_) => bail!("host references below `any` are not supported yet"),
+        WastArgCore::RefExtern(number) => ExternRef::new(store, *number)?.into(),
+        WastArgCore::RefHost(number) => {
+            let object = ExternRef::new(&mut *store, *number)?;
+            AnyRef::convert_extern(store, object)?.into()
+        }
     })
 }
 
@@ -52,7 +56,11 @@ fn heap_type(heap: &WastHeapType<'_>) -> Result<HeapType> {
 }
 
 /// Checks results against what is expected of them.
-pub(super) fn check(store: &Store<()>, results: &[Val], expected: &[WastRet<'_>]) -> Result<()> {
+pub(super) fn check(
+    store: &mut Store<()>,
+    results: &[Val],
+    expected: &[WastRet<'_>],
+) -> Result<()> {
     if results.len() != expected.len() {
         bail!(
             "expected {} results, found {}",
@@ -84,7 +92,7 @@ fn shown(value: &Val) -> String {
     }
 }
 
-fn matches(store: &Store<()>, value: &Val, expected: &WastRetCore<'_>) -> Result<bool> {
+fn matches(store: &mut Store<()>, value: &Val, expected: &WastRetCore<'_>) -> Result<bool> {
     Ok(match (expected, value) {
         (WastRetCore::I32(expected), Val::I32(value)) => expected == value,
         (WastRetCore::I64(expected), Val::I64(value)) => expected == value,
@@ -96,9 +104,17 @@ fn matches(store: &Store<()>, value: &Val, expected: &WastRetCore<'_>) -> Result
         (WastRetCore::RefNull(heap), value) => is_null(value) && null_fits(heap.as_ref(), value),
         (WastRetCore::RefExtern(None), Val::ExternRef(reference)) => reference.is_some(),
         (WastRetCore::RefExtern(Some(number)), Val::ExternRef(Some(reference))) => {
-            let data = reference.data(store)?;
-            data.and_then(|data| data.downcast_ref::<u32>()) == Some(number)
+            holds(store, reference, *number)?
         }
+        (WastRetCore::RefHost(number), Val::AnyRef(Some(reference))) => {
+            let object = ExternRef::convert_any(&mut *store, *reference)?;
+            holds(store, &object, *number)?
+        }
+        (WastRetCore::RefAny, Val::AnyRef(reference)) => reference.is_some(),
+        (WastRetCore::RefEq, Val::AnyRef(Some(reference))) => reference.is_eqref(store)?,
+        (WastRetCore::RefI31, Val::AnyRef(Some(reference))) => reference.is_i31(store)?,
+        (WastRetCore::RefStruct, Val::AnyRef(Some(reference))) => reference.is_struct(store)?,
+        (WastRetCore::RefArray, Val::AnyRef(Some(reference))) => reference.is_array(store)?,
         (WastRetCore::RefFunc(None), Val::FuncRef(reference)) => reference.is_some(),
         (WastRetCore::RefFunc(Some(_)), Val::FuncRef(_)) => {
             bail!("comparing with a function's index is not supported: {expected:?}")
@@ -113,6 +129,12 @@ fn matches(store: &Store<()>, value: &Val, expected: &WastRetCore<'_>) -> Result
         }
         _ => false,
     })
+}
+
+/// Whether it is the host object that holds this number.
+fn holds(store: &Store<()>, object: &Rooted<ExternRef>, number: u32) -> Result<bool> {
+    let data = object.data(store)?;
+    Ok(data.and_then(|data| data.downcast_ref::<u32>()) == Some(&number))
 }
 
 fn is_null(value: &Val) -> bool {

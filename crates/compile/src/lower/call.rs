@@ -12,13 +12,13 @@
 //! A tail call from an inlined function becomes a call and a return from the inlined body: that needs
 //! one frame, as the inlined function's own frame would have been replaced by one.
 
+use super::facts::is_declared_subtype;
 use super::function::{Lowering, trap_code};
 use super::region::Region;
 use super::signature::{POINTER, Repr, builtin_signature, wasm_signature};
 use crate::compiled::{ClifName, CodeKind};
 use crate::error::Result;
 use cranelift_codegen::ir;
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I32;
 use cranelift_codegen::ir::{ExtFuncData, ExternalName, InstBuilder, SigRef, Signature, Value};
 use sarsen_abi::types::HeapType;
@@ -88,11 +88,15 @@ impl Lowering<'_, '_> {
     }
 
     /// `call_ref` and `return_call_ref`
-    pub(super) fn call_ref(&mut self, ty: u32, transfer: Transfer) {
+    pub(super) fn call_ref(&mut self, ty: u32, transfer: Transfer) -> Result<()> {
         let func_ref = self.pop();
+        if let Some(func) = self.facts.func(func_ref) {
+            return self.call(func.as_u32(), transfer);
+        }
         // Whether the reference's type admits null does not matter: the check costs nothing.
         let null_code = Some(TrapCode::NullReference);
         self.call_func_ref(func_ref, 0, null_code, TypeIndex::new(ty), transfer);
+        Ok(())
     }
 
     /// Whether every non-null reference to `heap` is to a function of type `ty`. Types are compared
@@ -101,14 +105,7 @@ impl Lowering<'_, '_> {
         let HeapType::ConcreteFunc(declared) = heap else {
             return false;
         };
-        let mut next = Some(declared);
-        while let Some(declared) = next {
-            if declared == ty {
-                return true;
-            }
-            next = self.cx.module.types[declared.index()].supertype;
-        }
-        false
+        is_declared_subtype(self.cx.module, declared, ty)
     }
 
     /// Traps unless `func_ref` is to a function of type `ty`. Null traps, by the load of its type.
@@ -119,19 +116,10 @@ impl Lowering<'_, '_> {
             .builder
             .ins()
             .load(I32, flags, func_ref, offset::FUNCREF_TYPE_ID);
-        let expected = self.type_id(ty);
-        let bad_signature = trap_code(TrapCode::BadSignature);
-        if self.cx.module.types[ty.index()].is_final {
-            let is_same = self.builder.ins().icmp(IntCC::Equal, actual, expected);
-            self.builder.ins().trapz(is_same, bad_signature);
-        } else {
-            let differs = self.builder.ins().icmp(IntCC::NotEqual, actual, expected);
-            self.if_rarely(differs, |this| {
-                let is_subtype = this.call_builtin(Builtin::IsSubtype, &[actual, expected]);
-                let is_subtype = is_subtype.expect("it has a result");
-                this.builder.ins().trapz(is_subtype, bad_signature);
-            });
-        }
+        let fits = self.is_type(actual, ty);
+        self.builder
+            .ins()
+            .trapz(fits, trap_code(TrapCode::BadSignature));
     }
 
     /// Calls the function whose `VmFuncRef` is `at` bytes after `address`. A null address traps with

@@ -15,11 +15,13 @@
 //! beginning can be reached. Nothing here recurses over the nesting of blocks.
 
 use super::checked::ChecksSoFar;
+use super::facts::Mark;
 use super::function::{Lowering, malformed, trap_code};
 use super::interrupt::FuelCounter;
 use super::signature::Repr;
 use crate::error::Result;
 use cranelift_codegen::ir::{Block, BlockArg, Inst, InstBuilder, JumpTableData, Value};
+use sarsen_abi::types::RefType;
 use sarsen_abi::{TrapCode, TypeIndex};
 use smallvec::SmallVec;
 use wasmparser::{BlockType, BrTable, Operator};
@@ -34,6 +36,8 @@ pub(super) struct Label {
     join: Option<Block>,
     /// The bounds checks that dominate it.
     checks: ChecksSoFar,
+    /// What was known of references where it was opened: it holds at `else` and where branches meet.
+    facts: Mark,
 }
 
 enum LabelKind {
@@ -45,9 +49,12 @@ enum LabelKind {
     },
     /// `if`, before an `else`.
     Then {
-        branch: Inst,
+        /// The one branch to `otherwise`, unless there may be several.
+        branch: Option<Inst>,
         otherwise: Block,
         params: SmallVec<[Value; 2]>,
+        /// What is known at `else` besides what was before.
+        learned: Option<(Value, RefType)>,
     },
     Else,
 }
@@ -137,6 +144,7 @@ impl Lowering<'_, '_> {
             height,
             join: None,
             checks: self.checks.so_far(),
+            facts: self.facts.mark(),
         });
     }
 
@@ -225,16 +233,40 @@ impl Lowering<'_, '_> {
             .ins()
             .brif(condition, then, &[], otherwise, &[]);
         self.take_hint(branch);
-        let params = SmallVec::from_slice(self.top(self.param_count(ty)));
-        self.open(
-            LabelKind::Then {
-                branch,
-                otherwise,
-                params,
-            },
-            ty,
-        );
+        self.open_then(ty, Some(branch), otherwise, None);
         self.continue_in(then);
+    }
+
+    /// `if`, whose condition has been turned into branches to `then` and `otherwise`. Each of the two may
+    /// know more of a reference.
+    pub(super) fn if_branched(
+        &mut self,
+        ty: BlockType,
+        [then, otherwise]: [Block; 2],
+        [at_then, at_else]: [Option<(Value, RefType)>; 2],
+    ) {
+        self.open_then(LabelType::Block(ty), None, otherwise, at_else);
+        self.continue_in(then);
+        if let Some((value, ty)) = at_then {
+            self.learn(value, ty);
+        }
+    }
+
+    fn open_then(
+        &mut self,
+        ty: LabelType,
+        branch: Option<Inst>,
+        otherwise: Block,
+        learned: Option<(Value, RefType)>,
+    ) {
+        let params = SmallVec::from_slice(self.top(self.param_count(ty)));
+        let kind = LabelKind::Then {
+            branch,
+            otherwise,
+            params,
+            learned,
+        };
+        self.open(kind, ty);
     }
 
     /// `else`
@@ -249,7 +281,10 @@ impl Lowering<'_, '_> {
         }
         let label = &mut self.labels[innermost];
         let LabelKind::Then {
-            otherwise, params, ..
+            otherwise,
+            params,
+            learned,
+            ..
         } = std::mem::replace(&mut label.kind, LabelKind::Else)
         else {
             unreachable!("validated: `else` belongs to an `if`");
@@ -258,7 +293,11 @@ impl Lowering<'_, '_> {
         self.stack.extend(params);
         self.checks.return_to(label.checks);
         self.unreachable = None;
+        self.facts.forget_to(label.facts);
         self.continue_in(otherwise);
+        if let Some((value, ty)) = learned {
+            self.learn(value, ty);
+        }
     }
 
     /// `end`
@@ -284,6 +323,7 @@ impl Lowering<'_, '_> {
         }
         if let Some(join) = label.join {
             self.unreachable = None;
+            self.facts.forget_to(label.facts);
             self.stack.truncate(label.height);
             self.stack.extend(self.builder.block_params(join));
             self.checks.return_to(label.checks);
@@ -311,6 +351,7 @@ impl Lowering<'_, '_> {
             branch,
             otherwise,
             params,
+            ..
         } = std::mem::replace(kind, LabelKind::Else)
         else {
             unreachable!("just matched");
@@ -322,7 +363,9 @@ impl Lowering<'_, '_> {
             self.stop();
         }
         let join = self.join(label);
-        if params.is_empty() {
+        if let Some(branch) = branch
+            && params.is_empty()
+        {
             self.builder
                 .change_jump_destination(branch, otherwise, join);
         } else {
@@ -346,12 +389,30 @@ impl Lowering<'_, '_> {
         if label == 0 {
             self.emit_return();
         } else {
-            let arity = self.branch_arity(label);
-            let args = self.top_args(arity);
-            let destination = self.destination(label);
-            self.builder.ins().jump(destination, &args);
+            self.jump_to_label(label);
         }
         self.stop();
+    }
+
+    fn jump_to_label(&mut self, label: usize) {
+        let arity = self.branch_arity(label);
+        let args = self.top_args(arity);
+        let destination = self.destination(label);
+        self.builder.ins().jump(destination, &args);
+    }
+
+    /// Branches from the block `taken` to a label with its operands on top of the stack, and goes on in
+    /// `next`.
+    pub(super) fn br_from(&mut self, depth: u32, taken: Block, next: Block) {
+        self.continue_in(taken);
+        self.jump_to_label_at(depth);
+        self.continue_in(next);
+    }
+
+    /// Branches to a label with its operands on top of the stack; the block that the builder is in ends.
+    pub(super) fn jump_to_label_at(&mut self, depth: u32) {
+        let label = self.label_at(depth);
+        self.jump_to_label(label);
     }
 
     /// `br_if`

@@ -39,10 +39,10 @@ impl Lowering<'_, '_> {
             // Calls.
             O::Call { function_index } => self.call(function_index, Call)?,
             O::CallIndirect { type_index, table_index } => self.call_indirect(type_index, table_index, Call),
-            O::CallRef { type_index } => self.call_ref(type_index, Call),
+            O::CallRef { type_index } => self.call_ref(type_index, Call)?,
             O::ReturnCall { function_index } => self.call(function_index, Tail)?,
             O::ReturnCallIndirect { type_index, table_index } => self.call_indirect(type_index, table_index, Tail),
-            O::ReturnCallRef { type_index } => self.call_ref(type_index, Tail),
+            O::ReturnCallRef { type_index } => self.call_ref(type_index, Tail)?,
 
             // Operands, locals, globals.
             O::Drop => { self.pop(); }
@@ -58,6 +58,7 @@ impl Lowering<'_, '_> {
             O::RefNull { hty } => self.ref_null(hty),
             O::RefIsNull => self.ref_is_null(),
             O::RefFunc { function_index } => self.ref_func(function_index),
+            O::RefEq => self.ref_eq(),
             O::RefAsNonNull => self.ref_as_non_null(),
             O::BrOnNull { relative_depth } => self.br_on_null(relative_depth),
             O::BrOnNonNull { relative_depth } => self.br_on_non_null(relative_depth),
@@ -191,6 +192,7 @@ impl Lowering<'_, '_> {
             O::F64ReinterpretI64 => self.reinterpret(F64),
 
             _ if self.dispatch_vector(operator) || self.dispatch_atomic(operator) => {}
+            _ if self.dispatch_gc(operator)? => {}
             _ => return Err(unsupported(operator, offset)),
         }
         Ok(())

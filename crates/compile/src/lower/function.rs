@@ -6,6 +6,7 @@ use super::ModuleContext;
 use super::call::Callees;
 use super::checked::Checks;
 use super::control::Label;
+use super::facts::Facts;
 use super::hint::ColdEdges;
 use super::inline::InlineState;
 use super::interrupt::FuelCounter;
@@ -56,6 +57,7 @@ pub(super) struct Lowering<'m, 'f> {
     pub(super) checks: Checks,
     /// By memory index, what is known of those that were accessed.
     pub(super) memories: Vec<Option<MemoryAccess>>,
+    pub(super) facts: Facts,
     entry: EntryBlock,
     references: EntitySet<Value>,
     /// How many values are passed to blocks and calls.
@@ -143,6 +145,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
             cold_edges: ColdEdges::default(),
             checks: Checks::default(),
             memories: Vec::new(),
+            facts: Facts::default(),
             entry: EntryBlock {
                 block: entry,
                 last: None,
@@ -173,7 +176,9 @@ impl<'m, 'f> Lowering<'m, 'f> {
             let offset = reader.original_position();
             let operator = reader.read().map_err(malformed)?;
             self.source.go_to(offset);
-            self.lower_operator(&operator, offset)?;
+            if !self.lower_test_with_branch(&operator, &mut reader)? {
+                self.lower_operator(&operator, offset)?;
+            }
             self.check_size()?;
         }
         Ok(())
@@ -284,10 +289,14 @@ impl<'m, 'f> Lowering<'m, 'f> {
         self.references.insert(value);
     }
 
-    /// Declares `value` if its representation says that it is a collected reference.
+    /// Notes what is known of a value where it is made: that the collector must find it, and, of a
+    /// reference, its type.
     pub(super) fn note_repr(&mut self, value: Value, repr: Repr) {
-        if repr.collected {
+        if repr.collected() {
             self.declare_reference(value);
+        }
+        if let Some(ty) = repr.reference {
+            self.facts.declare(value, ty);
         }
     }
 

@@ -5,7 +5,7 @@ use super::region::Region;
 use super::signature::{POINTER, Repr};
 use cranelift_codegen::ir::types::{I8X16, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
-use sarsen_abi::types::HeapType;
+use sarsen_abi::types::{HeapType, RefType};
 use sarsen_abi::{ConstOp, GlobalIndex};
 
 impl Lowering<'_, '_> {
@@ -56,11 +56,13 @@ impl Lowering<'_, '_> {
         if let Some(value) = self.constant_global(global) {
             return value;
         }
-        if repr.collected {
+        if repr.collected() {
             return self.load_global(global, repr);
         }
         let (address, offset, _) = self.global_place(global);
-        self.load_once(repr.ty, address, offset)
+        let value = self.load_once(repr.ty, address, offset);
+        self.note_repr(value, repr);
+        value
     }
 
     fn constant_global(&mut self, mut global: GlobalIndex) -> Option<Value> {
@@ -86,11 +88,14 @@ impl Lowering<'_, '_> {
         })
     }
 
-    fn null(&mut self, heap: HeapType) -> Value {
-        let repr = Repr::of_ref(&sarsen_abi::types::RefType {
+    /// A null reference.
+    pub(super) fn null(&mut self, heap: HeapType) -> Value {
+        let repr = Repr::of_ref(&RefType {
             nullable: true,
             heap,
         });
-        self.zero(repr.ty)
+        let null = self.zero(repr.ty);
+        self.facts.declare_null(null, &repr);
+        null
     }
 }

@@ -66,7 +66,10 @@ impl InlineState {
 
     /// A variable that nothing uses any more.
     pub(super) fn reuse_variable(&mut self, repr: Repr) -> Option<Variable> {
-        let position = self.free_variables.iter().position(|&(r, _)| r == repr)?;
+        let position = self
+            .free_variables
+            .iter()
+            .position(|(r, _)| r.is_alike(&repr))?;
         Some(self.free_variables.swap_remove(position).1)
     }
 
@@ -174,7 +177,7 @@ impl Lowering<'_, '_> {
             locals.push(if candidate.writes(number) {
                 self.new_local(Repr::of(ty), argument)
             } else {
-                Local::Value(argument)
+                Local::Value(argument, Repr::of(ty))
             });
         }
         self.stack.truncate(first);

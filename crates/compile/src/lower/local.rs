@@ -5,18 +5,23 @@
 //! in a function where it would be too much, locals live in the frame instead.
 
 use super::function::{Lowering, malformed};
+use super::gc;
 use super::region::Region;
 use super::signature::{POINTER, Repr};
 use crate::error::{CompileError, Result};
 use crate::read::Body;
 use cranelift_codegen::ir::{
-    InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type, Value,
+    InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Value,
 };
 use cranelift_frontend::Variable;
+use sarsen_abi::Module;
 use wasmparser::Operator;
 
 /// The largest product of locals and blocks for which locals are variables.
 const MAX_LOCALS_TIMES_BLOCKS: u64 = 1 << 24;
+
+/// No body is lowered to more blocks than this for each of its bytes.
+const MAX_BLOCKS_PER_BYTE: u64 = 4;
 
 /// The size of a local in the frame; enough for a vector.
 const SLOT_SIZE_BYTES: u32 = 16;
@@ -25,7 +30,7 @@ const SLOT_SIZE_BYTES: u32 = 16;
 #[derive(Clone, Copy)]
 pub(super) enum Local {
     /// One that is never written.
-    Value(Value),
+    Value(Value, Repr),
     /// One in SSA form.
     Variable {
         /// What stands for it while SSA form is built.
@@ -39,8 +44,8 @@ pub(super) enum Local {
         slot: StackSlot,
         /// Where it is there, in bytes.
         offset: i32,
-        /// Its type.
-        ty: Type,
+        /// How its values are represented.
+        repr: Repr,
     },
 }
 
@@ -72,10 +77,11 @@ impl Lowering<'_, '_> {
         for run in body.body.get_locals_reader().map_err(malformed)? {
             let (count, ty) = run.map_err(malformed)?;
             let repr = Repr::of_parsed(self.cx.module, ty);
-            let zero = match zeros.iter().find(|(known, _)| *known == repr) {
+            let zero = match zeros.iter().find(|(known, _)| known.is_alike(&repr)) {
                 Some(&(_, zero)) => zero,
                 None => {
                     let zero = self.zero(repr.ty);
+                    self.facts.declare_null(zero, &repr);
                     zeros.push((repr, zero));
                     zero
                 }
@@ -84,7 +90,7 @@ impl Lowering<'_, '_> {
                 let local = if is_written(self.frame.locals.len()) {
                     self.place_local(repr, zero, slot)
                 } else {
-                    Local::Value(zero)
+                    Local::Value(zero, repr)
                 };
                 self.frame.locals.push(local);
             }
@@ -96,11 +102,11 @@ impl Lowering<'_, '_> {
     fn place_local(&mut self, repr: Repr, value: Value, slot: Option<StackSlot>) -> Local {
         match slot {
             // The collector finds references only where Cranelift has put them.
-            Some(slot) if !repr.collected => {
+            Some(slot) if !repr.collected() => {
                 let local = Local::Slot {
                     slot,
                     offset: self.frame.locals.len() as i32 * SLOT_SIZE_BYTES as i32,
-                    ty: repr.ty,
+                    repr,
                 };
                 self.write(local, value);
                 local
@@ -121,7 +127,7 @@ impl Lowering<'_, '_> {
 
     fn new_variable(&mut self, repr: Repr) -> Variable {
         let variable = self.builder.declare_var(repr.ty);
-        if repr.collected {
+        if repr.collected() {
             self.builder.declare_var_needs_stack_map(variable);
         }
         variable
@@ -134,15 +140,16 @@ impl Lowering<'_, '_> {
         for run in body.body.get_locals_reader().map_err(malformed)? {
             let (count, ty) = run.map_err(malformed)?;
             locals += u64::from(count);
-            if Repr::of_parsed(self.cx.module, ty).collected {
+            if Repr::of_parsed(self.cx.module, ty).collected() {
                 references += u64::from(count);
             }
         }
-        // A block takes at least one byte; only where that may be too many are they counted.
-        if locals * u64::from(body.size) <= MAX_LOCALS_TIMES_BLOCKS {
+        // Only where there may be too many are they counted.
+        let most_blocks = u64::from(body.size) * MAX_BLOCKS_PER_BYTE;
+        if locals * most_blocks <= MAX_LOCALS_TIMES_BLOCKS {
             return Ok(None);
         }
-        let blocks = count_blocks(body)?;
+        let blocks = count_blocks(self.cx.module, body)?;
         if locals * blocks <= MAX_LOCALS_TIMES_BLOCKS {
             return Ok(None);
         }
@@ -157,14 +164,21 @@ impl Lowering<'_, '_> {
 
     /// `local.get`
     pub(super) fn local_get(&mut self, local: u32) {
-        let value = match self.frame.locals[local as usize] {
-            Local::Value(value) => value,
-            Local::Variable { variable, .. } => self.builder.use_var(variable),
-            Local::Slot { slot, offset, ty } => {
+        let (mut value, repr) = match self.frame.locals[local as usize] {
+            Local::Value(value, repr) => (value, repr),
+            Local::Variable { variable, repr } => (self.builder.use_var(variable), repr),
+            Local::Slot { slot, offset, repr } => {
                 let (address, flags) = self.slot_place(slot, offset);
-                self.builder.ins().load(ty, flags, address, 0)
+                let value = self.builder.ins().load(repr.ty, flags, address, 0);
+                (value, repr)
             }
         };
+        if let Some(ty) = repr.reference {
+            // Where blocks meet, it may have been given another name for a while.
+            value = self.builder.func.dfg.resolve_aliases(value);
+            self.facts.declare_if_new(value, ty);
+            self.learn(value, ty);
+        }
         self.push(value);
     }
 
@@ -182,7 +196,7 @@ impl Lowering<'_, '_> {
 
     fn write(&mut self, local: Local, value: Value) {
         match local {
-            Local::Value(_) => panic!("a local was said to be never written"),
+            Local::Value(..) => panic!("a local was said to be never written"),
             Local::Variable { variable, .. } => self.builder.def_var(variable, value),
             Local::Slot { slot, offset, .. } => {
                 let (address, flags) = self.slot_place(slot, offset);
@@ -198,18 +212,20 @@ impl Lowering<'_, '_> {
 }
 
 /// About how many blocks a body is lowered to, without what is inlined.
-fn count_blocks(body: &Body<'_>) -> Result<u64> {
+fn count_blocks(module: &Module, body: &Body<'_>) -> Result<u64> {
     let mut blocks = 0;
     let mut reader = body.body.get_operators_reader().map_err(malformed)?;
     while !reader.eof() {
-        blocks += match reader.read().map_err(malformed)? {
+        let operator = reader.read().map_err(malformed)?;
+        blocks += match operator {
             Operator::Block { .. }
             | Operator::Loop { .. }
             | Operator::BrIf { .. }
             | Operator::BrOnNull { .. }
             | Operator::BrOnNonNull { .. } => 1,
             Operator::If { .. } => 3,
-            _ => 0,
+            Operator::TableSet { .. } => gc::MAX_BARRIER_BLOCKS,
+            _ => gc::count_blocks(module, &operator),
         };
     }
     Ok(blocks)

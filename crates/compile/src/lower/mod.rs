@@ -14,10 +14,12 @@
 //! | `simd` | instructions on vectors, a file for each family |
 //! | `checked` | bounds checks of memories, and which cover which |
 //! | `piecewise` | bulk operations that may be long and are interrupted |
+//! | `gc` | instructions on structures, arrays and unboxed integers, casts; a file for each family |
 //! | `interrupt` | counting fuel, looking at the epoch |
 //! | `hint` | which blocks seldom run |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
 //! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
+//! | `facts` | what is known of references: their types, the lengths of arrays |
 //! | `module_context` | what all lowerings of a module share |
 //!
 //! Invariants of what comes out:
@@ -38,7 +40,9 @@ mod call;
 mod checked;
 mod control;
 mod dispatch;
+mod facts;
 mod function;
+mod gc;
 mod global;
 mod hint;
 mod inline;

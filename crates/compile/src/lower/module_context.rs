@@ -3,8 +3,10 @@
 use super::inline::{self, Candidate};
 use super::simd::RelaxedSimd;
 use crate::read::Body;
+use sarsen_abi::heap::StructLayout;
+use sarsen_abi::types::{CompositeType, FieldType};
 use sarsen_abi::vmctx::VmCtxLayout;
-use sarsen_abi::{DefinedFuncIndex, Module, Settings};
+use sarsen_abi::{DefinedFuncIndex, Module, Settings, TypeIndex};
 use std::sync::OnceLock;
 
 /// A module as lowering sees it.
@@ -21,6 +23,8 @@ pub(crate) struct ModuleContext<'a> {
     pub(crate) layout: VmCtxLayout,
     /// What is known of each function as a candidate for inlining, once somebody asked.
     candidates: Box<[OnceLock<Option<Candidate>>]>,
+    /// Where the fields of each structure type are, once somebody asked.
+    layouts: Box<[OnceLock<StructLayout>]>,
 }
 
 impl<'a> ModuleContext<'a> {
@@ -39,12 +43,26 @@ impl<'a> ModuleContext<'a> {
             relaxed_simd,
             layout: VmCtxLayout::new(module),
             candidates: bodies.iter().map(|_| OnceLock::new()).collect(),
+            layouts: module.types.iter().map(|_| OnceLock::new()).collect(),
         }
     }
 
     /// The body of a function.
     pub(super) fn body(&self, func: DefinedFuncIndex) -> &'a Body<'a> {
         &self.bodies[func.index()]
+    }
+
+    /// The fields of a structure type.
+    pub(super) fn struct_fields(&self, ty: TypeIndex) -> &'a [FieldType] {
+        match &self.module.types[ty.index()].composite {
+            CompositeType::Struct(fields) => fields,
+            _ => unreachable!("validated: a structure type"),
+        }
+    }
+
+    /// Where they are.
+    pub(super) fn struct_layout(&self, ty: TypeIndex) -> &StructLayout {
+        self.layouts[ty.index()].get_or_init(|| StructLayout::new(self.struct_fields(ty)))
     }
 
     /// What inlining must know of `func`, unless it is never inlined.

@@ -8,6 +8,7 @@
 //! comes later shares one.
 
 use cranelift_codegen::ir::{AliasRegion, AliasRegionData, AliasRegionSet};
+use sarsen_abi::types::{StorageType, ValType};
 use sarsen_abi::{GlobalIndex, MemoryIndex, TableIndex};
 use std::borrow::Cow;
 
@@ -41,8 +42,50 @@ pub(super) enum Region {
     Global(GlobalIndex),
     /// Imported globals.
     ImportedGlobals,
+    /// Where the next object goes, and the store's other fields that only the collector shares.
+    Allocation,
+    /// The buffer of remembered slots.
+    Remembered,
+    /// Rows of types.
+    TypeRows,
+    /// What is written into an object when it is made. Nothing reads an object's parts by this region, and
+    /// nothing has read the new object before; so its other regions are not disturbed.
+    Initial,
+    /// Headers of objects, lengths of arrays among them, as they are read.
+    Headers,
+    /// Fields and elements that are never written again.
+    Immutable,
+    /// Mutable fields or elements of one storage type: no two objects have a part in common that one sees
+    /// as of another storage type than the other does.
+    Mutable(HeapClass),
     /// What has no region of its own in this function.
     Rest,
+}
+
+/// A class of mutable parts of objects, none of which is part of another class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct HeapClass {
+    /// Whether they are elements of arrays, or fields of structures.
+    pub(super) is_element: bool,
+    /// How they are stored.
+    pub(super) storage: StorageType,
+}
+
+impl HeapClass {
+    fn number(self) -> u32 {
+        let storage = match self.storage {
+            StorageType::I8 => 0,
+            StorageType::I16 => 1,
+            StorageType::Val(ValType::I32) => 2,
+            StorageType::Val(ValType::I64) => 3,
+            StorageType::Val(ValType::F32) => 4,
+            StorageType::Val(ValType::F64) => 5,
+            StorageType::Val(ValType::V128) => 6,
+            StorageType::Val(ValType::Ref(ty)) if ty.is_collected() => 7,
+            StorageType::Val(ValType::Ref(_)) => 8,
+        };
+        storage << 1 | u32::from(self.is_element)
+    }
 }
 
 impl Region {
@@ -63,6 +106,13 @@ impl Region {
             Region::ImportedGlobals => (10, 0),
             Region::Locals => (11, 0),
             Region::Rest => (12, 0),
+            Region::Allocation => (13, 0),
+            Region::Remembered => (14, 0),
+            Region::TypeRows => (15, 0),
+            Region::Initial => (16, 0),
+            Region::Headers => (17, 0),
+            Region::Immutable => (18, 0),
+            Region::Mutable(class) => (19, class.number()),
         };
         debug_assert!(index < 1 << 24);
         kind << 24 | index
@@ -83,6 +133,13 @@ impl Region {
             Region::Global(_) => "global",
             Region::ImportedGlobals => "imported globals",
             Region::Rest => "rest",
+            Region::Allocation => "allocation",
+            Region::Remembered => "remembered slots",
+            Region::TypeRows => "type rows",
+            Region::Initial => "initial values",
+            Region::Headers => "headers",
+            Region::Immutable => "immutable fields",
+            Region::Mutable(_) => "mutable fields",
         }
     }
 

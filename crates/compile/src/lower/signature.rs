@@ -10,13 +10,14 @@
 //! A function that WebAssembly can call takes its context first, then the WebAssembly parameters, and
 //! returns the WebAssembly results, all in the `tail` convention.
 
+use crate::read::abstract_heap_type;
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I32, I64};
 use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Signature, Type};
 use cranelift_codegen::isa::CallConv;
 use sarsen_abi::builtin::MachineType;
-use sarsen_abi::types::{CompositeType, FuncType, RefType, ValType};
-use sarsen_abi::{Builtin, Module};
-use wasmparser::{AbstractHeapType, UnpackedIndex};
+use sarsen_abi::types::{AbstractHeapType, CompositeType, FuncType, HeapType, RefType, ValType};
+use sarsen_abi::{Builtin, Module, TypeIndex};
+use wasmparser::UnpackedIndex;
 
 /// The type of pointers.
 pub(super) const POINTER: Type = I64;
@@ -26,24 +27,35 @@ pub(super) const POINTER: Type = I64;
 pub(super) struct Repr {
     /// Its type in CLIF.
     pub(super) ty: Type,
-    /// Whether it is a collected reference.
-    pub(super) collected: bool,
+    /// The type of the reference, if it is one.
+    pub(super) reference: Option<RefType>,
 }
 
 impl Repr {
     const fn plain(ty: Type) -> Self {
         Repr {
             ty,
-            collected: false,
+            reference: None,
         }
     }
 
-    const FUNC_REFERENCE: Repr = Repr::plain(POINTER);
+    /// Whether it is a reference that the collector must find: one to an object. (Null and unboxed
+    /// integers stay what they are.)
+    pub(super) fn collected(&self) -> bool {
+        use AbstractHeapType as A;
+        self.reference.is_some_and(|ty| {
+            ty.is_collected()
+                && !matches!(
+                    ty.heap,
+                    HeapType::Abstract(A::I31 | A::None | A::NoExtern | A::NoExn | A::NoCont)
+                )
+        })
+    }
 
-    const COLLECTED_REFERENCE: Repr = Repr {
-        ty: I32,
-        collected: true,
-    };
+    /// Whether the collector must treat values of both the same.
+    pub(super) fn is_alike(&self, other: &Repr) -> bool {
+        self.ty == other.ty && self.collected() == other.collected()
+    }
 
     /// How values of type `ty` are represented.
     pub(super) fn of(ty: &ValType) -> Repr {
@@ -59,10 +71,9 @@ impl Repr {
 
     /// How references of type `ty` are represented.
     pub(super) fn of_ref(ty: &RefType) -> Repr {
-        if ty.is_collected() {
-            Repr::COLLECTED_REFERENCE
-        } else {
-            Repr::FUNC_REFERENCE
+        Repr {
+            ty: if ty.is_collected() { I32 } else { POINTER },
+            reference: Some(*ty),
         }
     }
 
@@ -74,29 +85,36 @@ impl Repr {
             wasmparser::ValType::F32 => Repr::plain(F32),
             wasmparser::ValType::F64 => Repr::plain(F64),
             wasmparser::ValType::V128 => Repr::plain(I8X16),
-            wasmparser::ValType::Ref(ty) => Repr::of_parsed_heap_type(module, ty.heap_type()),
+            wasmparser::ValType::Ref(ty) => Repr::of_ref(&parsed_ref_type(module, ty)),
         }
     }
+}
 
-    /// How references to a heap type in a body of `module` are represented.
-    pub(super) fn of_parsed_heap_type(module: &Module, ty: wasmparser::HeapType) -> Repr {
-        let is_func = match ty {
-            wasmparser::HeapType::Abstract { ty, .. } => {
-                matches!(ty, AbstractHeapType::Func | AbstractHeapType::NoFunc)
-            }
-            wasmparser::HeapType::Concrete(index) | wasmparser::HeapType::Exact(index) => {
-                let UnpackedIndex::Module(index) = index else {
-                    unreachable!("bodies name types by their index in the module");
-                };
-                let ty = &module.types[index as usize];
-                matches!(ty.composite, CompositeType::Func(_))
-            }
-        };
-        if is_func {
-            Repr::FUNC_REFERENCE
-        } else {
-            Repr::COLLECTED_REFERENCE
+/// The type of a reference in a body of `module`.
+pub(super) fn parsed_ref_type(module: &Module, ty: wasmparser::RefType) -> RefType {
+    RefType {
+        nullable: ty.is_nullable(),
+        heap: parsed_heap_type(module, ty.heap_type()),
+    }
+}
+
+/// A heap type in a body of `module`.
+pub(super) fn parsed_heap_type(module: &Module, ty: wasmparser::HeapType) -> HeapType {
+    let index = match ty {
+        wasmparser::HeapType::Abstract { ty, .. } => {
+            return HeapType::Abstract(abstract_heap_type(ty));
         }
+        wasmparser::HeapType::Concrete(index) | wasmparser::HeapType::Exact(index) => index,
+    };
+    let UnpackedIndex::Module(index) = index else {
+        unreachable!("bodies name types by their index in the module");
+    };
+    let index = TypeIndex::new(index);
+    match module.types[index.index()].composite {
+        CompositeType::Func(_) => HeapType::ConcreteFunc(index),
+        CompositeType::Struct(_) => HeapType::ConcreteStruct(index),
+        CompositeType::Array(_) => HeapType::ConcreteArray(index),
+        CompositeType::Cont(_) => HeapType::ConcreteCont(index),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::bound::upper_bound;
 use super::function::{Lowering, trap_code};
+use super::memory::Place;
 use super::piecewise::{LongOperation, PIECE_ELEMENTS};
 use super::region::Region;
 use super::signature::{POINTER, Repr};
@@ -27,8 +28,18 @@ impl Lowering<'_, '_> {
     pub(super) fn table_set(&mut self, table: u32) {
         let (index, element) = self.pop2();
         let table = TableIndex::new(table);
+        let ty = self.table_type(table).element;
         let (address, flags) = self.element_place(table, index, TrapCode::TableOutOfBounds);
-        self.builder.ins().store(flags, element, address, 0);
+        let place = Place {
+            address,
+            offset: 0,
+            flags,
+        };
+        if ty.is_collected() {
+            self.store_reference(place, None, ty.heap, element);
+        } else {
+            self.builder.ins().store(flags, element, address, 0);
+        }
     }
 
     /// Loads an element of a table; an index past the end traps with `code`.

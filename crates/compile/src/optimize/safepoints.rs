@@ -9,6 +9,8 @@
 //! 2. No reference is live across a safepoint in a CLIF value. (Those that were declared for stack
 //!    maps live in stack slots there, and are loaded from them afterwards.)
 //! 3. No address computed from a reference is live across a safepoint.
+//! 4. An access at an address computed from a reference may trap: a null, an index out of bounds or a
+//!    damaged heap faults there, and an access that is said not to trap would not be known to.
 //!
 //! This is the slow and simple counterpart of the care that `lower/` takes. It runs in debug
 //! builds, in tests and under fuzzing; it knows nothing of WebAssembly.
@@ -29,6 +31,8 @@ pub(crate) enum Violation {
     ReferenceAcrossSafepoint(Value, Inst),
     /// Rule 3.
     AddressAcrossSafepoint(Value, Inst),
+    /// Rule 4.
+    AccessWithoutTrap(Inst),
 }
 
 impl fmt::Display for Violation {
@@ -46,6 +50,9 @@ impl fmt::Display for Violation {
                 f,
                 "{value}, an address computed from a reference, is live across {inst}"
             ),
+            Violation::AccessWithoutTrap(inst) => {
+                write!(f, "{inst} accesses the heap, and has no trap code")
+            }
         }
     }
 }
@@ -57,7 +64,7 @@ pub(crate) fn check(func: &Function, references: &EntitySet<Value>) -> Result<()
     if kinds.tracked.is_empty() {
         return Ok(());
     }
-    check_loads(func, &kinds)?;
+    check_accesses(func, &kinds)?;
     Liveness { func, kinds }.check()
 }
 
@@ -168,16 +175,19 @@ fn stack_slot_of(func: &Function, address: Value) -> Option<StackSlot> {
     }
 }
 
-fn check_loads(func: &Function, kinds: &Kinds) -> Result<(), Violation> {
+fn check_accesses(func: &Function, kinds: &Kinds) -> Result<(), Violation> {
     for block in func.layout.blocks() {
         for inst in func.layout.block_insts(block) {
             let data = &func.dfg.insts[inst];
-            if !data.opcode().can_load() {
-                continue;
-            }
             let Some(flags) = data.memflags_data(&func.dfg) else {
                 continue;
             };
+            if flags.notrap() && is_heap_access(func, inst, kinds) {
+                return Err(Violation::AccessWithoutTrap(inst));
+            }
+            if !data.opcode().can_load() {
+                continue;
+            }
             let mut values = func
                 .dfg
                 .inst_args(inst)
@@ -190,6 +200,19 @@ fn check_loads(func: &Function, kinds: &Kinds) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// Whether the address of a load or store was computed from a reference.
+fn is_heap_access(func: &Function, inst: Inst, kinds: &Kinds) -> bool {
+    let opcode = func.dfg.insts[inst].opcode();
+    let args = func.dfg.inst_args(inst);
+    // A store takes the value first.
+    let address = match args {
+        [address] if opcode.can_load() => address,
+        [_, address] if opcode.can_store() => address,
+        _ => return false,
+    };
+    kinds.of(func, *address) == Some(Kind::Address)
 }
 
 /// Which tracked values are live where: backwards over the blocks to a fixed point.

@@ -2,15 +2,15 @@
 
 use crate::error::{CompileError, Result};
 use crate::read::features::Used;
-use crate::read::types::TypeKinds;
-use sarsen_abi::{ConstExpr, ConstOp, Feature, FuncIndex, GlobalIndex};
+use crate::read::types::{self, TypeKinds};
+use sarsen_abi::{ConstExpr, ConstOp, Feature, FuncIndex, GlobalIndex, TypeIndex};
 use wasmparser::Operator;
 
 /// Converts `expr`, and appends the functions that it refers to to `funcs`.
 ///
 /// # Errors
 ///
-/// Operators that allocate are not supported yet.
+/// When it is none, which validation has ruled out.
 pub(super) fn read(
     expr: &wasmparser::ConstExpr<'_>,
     types: &TypeKinds,
@@ -25,22 +25,38 @@ pub(super) fn read(
             return Ok(ConstExpr { ops: ops.into() });
         }
         let op = convert(&op, offset, types)?;
-        match op {
-            ConstOp::RefFunc(func) => {
-                funcs.push(func);
-                used.add(Feature::ReferenceTypes);
-            }
-            ConstOp::RefNull(_) => used.add(Feature::ReferenceTypes),
-            ConstOp::V128Const(_) => used.add(Feature::Simd),
-            ConstOp::I32Add
-            | ConstOp::I32Sub
-            | ConstOp::I32Mul
-            | ConstOp::I64Add
-            | ConstOp::I64Sub
-            | ConstOp::I64Mul => used.add(Feature::ExtendedConst),
-            _ => {}
+        if let ConstOp::RefFunc(func) = op {
+            funcs.push(func);
         }
+        note_features(op, used);
         ops.push(op);
+    }
+}
+
+fn note_features(op: ConstOp, used: &mut Used) {
+    match op {
+        ConstOp::I32Const(_)
+        | ConstOp::I64Const(_)
+        | ConstOp::F32Const(_)
+        | ConstOp::F64Const(_)
+        | ConstOp::GlobalGet(_) => {}
+        ConstOp::RefFunc(_) => used.add(Feature::ReferenceTypes),
+        ConstOp::RefNull(heap) => types::note_heap_type(heap, used),
+        ConstOp::V128Const(_) => used.add(Feature::Simd),
+        ConstOp::I32Add
+        | ConstOp::I32Sub
+        | ConstOp::I32Mul
+        | ConstOp::I64Add
+        | ConstOp::I64Sub
+        | ConstOp::I64Mul => used.add(Feature::ExtendedConst),
+        ConstOp::StructNew(_)
+        | ConstOp::StructNewDefault(_)
+        | ConstOp::ArrayNew(_)
+        | ConstOp::ArrayNewDefault(_)
+        | ConstOp::ArrayNewFixed(..)
+        | ConstOp::RefI31
+        | ConstOp::AnyConvertExtern
+        | ConstOp::ExternConvertAny => used.add(Feature::Gc),
     }
 }
 
@@ -60,8 +76,27 @@ fn convert(op: &Operator<'_>, offset: u64, types: &TypeKinds) -> Result<ConstOp>
         Operator::I64Add => ConstOp::I64Add,
         Operator::I64Sub => ConstOp::I64Sub,
         Operator::I64Mul => ConstOp::I64Mul,
+        Operator::StructNew { struct_type_index } => {
+            ConstOp::StructNew(TypeIndex::new(struct_type_index))
+        }
+        Operator::StructNewDefault { struct_type_index } => {
+            ConstOp::StructNewDefault(TypeIndex::new(struct_type_index))
+        }
+        Operator::ArrayNew { array_type_index } => {
+            ConstOp::ArrayNew(TypeIndex::new(array_type_index))
+        }
+        Operator::ArrayNewDefault { array_type_index } => {
+            ConstOp::ArrayNewDefault(TypeIndex::new(array_type_index))
+        }
+        Operator::ArrayNewFixed {
+            array_type_index,
+            array_size,
+        } => ConstOp::ArrayNewFixed(TypeIndex::new(array_type_index), array_size),
+        Operator::RefI31 => ConstOp::RefI31,
+        Operator::AnyConvertExtern => ConstOp::AnyConvertExtern,
+        Operator::ExternConvertAny => ConstOp::ExternConvertAny,
         ref other => {
-            let message = format!("not supported in a constant expression yet: {other:?}");
+            let message = format!("not supported in a constant expression: {other:?}");
             return Err(CompileError::at(offset, message));
         }
     })

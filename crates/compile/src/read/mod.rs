@@ -26,6 +26,7 @@ use crate::error::{CompileError, Result};
 use hints::BranchHints;
 use sarsen_abi::{Feature, Features, FuncIndex, Module};
 use sections::Sections;
+pub(crate) use types::abstract_heap_type;
 use wasmparser::{FunctionBody, Parser, ValidPayload, Validator};
 
 /// A valid module, taken apart.

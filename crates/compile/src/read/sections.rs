@@ -10,6 +10,7 @@ use crate::read::{bodies, const_expr};
 use sarsen_abi::module::{
     DataMode, DataSegment, ElementItems, ElementMode, ElementSegment, Export, Import,
 };
+use sarsen_abi::types::{RefType, ValType};
 use sarsen_abi::{
     ConstExpr, EntityIndex, Feature, FuncIndex, GlobalIndex, MemoryIndex, Module, TableIndex,
     TagIndex, TypeIndex,
@@ -155,10 +156,11 @@ impl<'a> Sections<'a> {
 
     fn table(&mut self, ty: wasmparser::TableType) -> Result<()> {
         self.used.add_if(ty.table64, Feature::Memory64);
-        if ty.element_type != wasmparser::RefType::FUNCREF {
-            types::note_val_type(ty.element_type.into(), &mut self.used);
+        let ty = self.types.table_type(ty)?;
+        if ty.element != RefType::FUNCREF {
+            types::note_val_type(ValType::Ref(ty.element), &mut self.used);
         }
-        self.module.tables.push(self.types.table_type(ty)?);
+        self.module.tables.push(ty);
         self.used
             .add_if(self.module.tables.len() > 1, Feature::ReferenceTypes);
         Ok(())
@@ -204,8 +206,9 @@ impl<'a> Sections<'a> {
     }
 
     fn global(&mut self, ty: wasmparser::GlobalType) -> Result<()> {
-        types::note_val_type(ty.content_type, &mut self.used);
-        self.module.globals.push(self.types.global_type(ty)?);
+        let ty = self.types.global_type(ty)?;
+        types::note_val_type(ty.content, &mut self.used);
+        self.module.globals.push(ty);
         Ok(())
     }
 
@@ -274,7 +277,7 @@ impl<'a> Sections<'a> {
     fn element_items(
         &mut self,
         items: wasmparser::ElementItems<'a>,
-    ) -> Result<(sarsen_abi::types::RefType, ElementItems)> {
+    ) -> Result<(RefType, ElementItems)> {
         match items {
             wasmparser::ElementItems::Functions(section) => {
                 let mut funcs = Vec::with_capacity(section.count() as usize);
@@ -283,19 +286,21 @@ impl<'a> Sections<'a> {
                 }
                 self.escaping.extend_from_slice(&funcs);
                 // A table of non-null references may be initialized from it, too.
-                let ty = sarsen_abi::types::RefType {
+                let ty = RefType {
                     nullable: false,
-                    ..sarsen_abi::types::RefType::FUNCREF
+                    ..RefType::FUNCREF
                 };
                 Ok((ty, ElementItems::Funcs(funcs)))
             }
             wasmparser::ElementItems::Expressions(ty, section) => {
+                let ty = self.types.ref_type(ty)?;
                 self.used.add(Feature::ReferenceTypes);
+                types::note_val_type(ValType::Ref(ty), &mut self.used);
                 let mut exprs = Vec::with_capacity(section.count() as usize);
                 for expr in section {
                     exprs.push(self.const_expr(&expr?)?);
                 }
-                Ok((self.types.ref_type(ty)?, ElementItems::Exprs(exprs)))
+                Ok((ty, ElementItems::Exprs(exprs)))
             }
         }
     }

@@ -43,8 +43,9 @@ impl TypeKinds {
             let start = module.types.len() as u32;
             used.add_if(group.is_explicit_rec_group(), Feature::Gc);
             for ty in group.types() {
-                note_features(ty, used);
-                module.types.push(kinds.sub_type(ty)?);
+                let ty = kinds.sub_type(ty)?;
+                note_features(&ty, used);
+                module.types.push(ty);
             }
             let end = module.types.len() as u32;
             // A group may be empty in a file; nothing is left of it.
@@ -194,34 +195,57 @@ fn kind(ty: &wasmparser::SubType) -> TypeKind {
     }
 }
 
-fn note_features(ty: &wasmparser::SubType, used: &mut Used) {
-    used.add_if(!ty.is_final || !ty.supertype_idxs.is_empty(), Feature::Gc);
-    match &ty.composite_type.inner {
-        CompositeInnerType::Func(ty) => {
-            used.add_if(ty.results().len() > 1, Feature::MultiValue);
-            for &ty in ty.params().iter().chain(ty.results()) {
+fn note_features(ty: &SubType, used: &mut Used) {
+    used.add_if(!ty.is_final || ty.supertype.is_some(), Feature::Gc);
+    match &ty.composite {
+        CompositeType::Func(ty) => {
+            used.add_if(ty.results.len() > 1, Feature::MultiValue);
+            for &ty in ty.params.iter().chain(&ty.results) {
                 note_val_type(ty, used);
             }
         }
-        CompositeInnerType::Struct(_) | CompositeInnerType::Array(_) => used.add(Feature::Gc),
-        CompositeInnerType::Cont(_) => used.add(Feature::StackSwitching),
+        CompositeType::Struct(fields) => {
+            used.add(Feature::Gc);
+            for field in fields {
+                note_val_type(field.storage.unpacked(), used);
+            }
+        }
+        CompositeType::Array(element) => {
+            used.add(Feature::Gc);
+            note_val_type(element.storage.unpacked(), used);
+        }
+        CompositeType::Cont(_) => used.add(Feature::StackSwitching),
     }
 }
 
 /// Notes the features that a value of this type needs.
-pub(super) fn note_val_type(ty: wasmparser::ValType, used: &mut Used) {
+pub(super) fn note_val_type(ty: ValType, used: &mut Used) {
     match ty {
-        wasmparser::ValType::V128 => used.add(Feature::Simd),
-        wasmparser::ValType::Ref(ty) => used.add(match ty.heap_type() {
-            wasmparser::HeapType::Concrete(_) => Feature::FunctionReferences,
-            _ if !ty.is_nullable() => Feature::FunctionReferences,
-            _ if ty == wasmparser::RefType::FUNCREF || ty == wasmparser::RefType::EXTERNREF => {
-                Feature::ReferenceTypes
-            }
-            _ => Feature::Gc,
-        }),
-        _ => {}
+        ValType::V128 => used.add(Feature::Simd),
+        ValType::Ref(ty) => {
+            used.add_if(!ty.nullable, Feature::FunctionReferences);
+            note_heap_type(ty.heap, used);
+        }
+        ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 => {}
     }
+}
+
+/// Notes the features that a reference to this needs.
+pub(super) fn note_heap_type(ty: HeapType, used: &mut Used) {
+    use AbstractHeapType as A;
+    used.add(match ty {
+        HeapType::ConcreteFunc(_) => Feature::FunctionReferences,
+        HeapType::Abstract(A::Func | A::Extern) => Feature::ReferenceTypes,
+        HeapType::Abstract(A::Exn | A::NoExn) => Feature::Exceptions,
+        HeapType::ConcreteCont(_) | HeapType::Abstract(A::Cont | A::NoCont) => {
+            Feature::StackSwitching
+        }
+        HeapType::ConcreteStruct(_)
+        | HeapType::ConcreteArray(_)
+        | HeapType::Abstract(
+            A::Any | A::Eq | A::I31 | A::Struct | A::Array | A::None | A::NoFunc | A::NoExtern,
+        ) => Feature::Gc,
+    });
 }
 
 /// The index of a type as it is written in a module. Only validation's own tables use other forms.
@@ -234,7 +258,8 @@ fn unresolved() -> CompileError {
     CompileError::new("a type refers to one that the module does not define")
 }
 
-fn abstract_heap_type(ty: wasmparser::AbstractHeapType) -> AbstractHeapType {
+/// Converts an abstract heap type.
+pub(crate) fn abstract_heap_type(ty: wasmparser::AbstractHeapType) -> AbstractHeapType {
     use wasmparser::AbstractHeapType as Theirs;
     match ty {
         Theirs::Func => AbstractHeapType::Func,

@@ -87,9 +87,13 @@ unsafe fn called<T: 'static, F>(
     unsafe {
         let host = NonNull::new_unchecked(host);
         let vm = VmStore::from_ctx(host.as_ref().context.store);
-        let store = StoreInner::<T>::from_vm(NonNull::new_unchecked(vm));
+        let mut store = StoreInner::<T>::from_vm(NonNull::new_unchecked(vm));
         let func = &*host.as_ref().data.cast::<F>();
-        exec::host_call(host, || body(store, host, func).map_err(into_reason))
+        // Handles that are made meanwhile end with the call, however it ends.
+        let scope = store.as_ref().opaque.scope();
+        let status = exec::host_call(host, || body(store, host, func).map_err(into_reason));
+        store.as_mut().opaque.end_scope(scope);
+        status
     }
 }
 
@@ -135,7 +139,7 @@ macro_rules! closures {
                             $(
                                 let $arg = $arg::from_raw(
                                     values.add(at).read(),
-                                    &store.as_ref().opaque,
+                                    &mut store.as_mut().opaque,
                                 );
                                 at += 1;
                             )*
@@ -175,7 +179,7 @@ macro_rules! closures {
                             $(
                                 let $arg = $arg::from_raw(
                                     values.add(at).read(),
-                                    &store.as_ref().opaque,
+                                    &mut store.as_mut().opaque,
                                 );
                                 at += 1;
                             )*
@@ -224,7 +228,7 @@ pub(crate) fn dynamic<T: 'static>(
         unsafe {
             called::<T, Dynamic<F>>(host, |mut store, host, dynamic| {
                 let ty = dynamic.ty.as_abi();
-                let mut vals = read_arguments(&store.as_ref().opaque, ty, values);
+                let mut vals = read_arguments(&mut store.as_mut().opaque, ty, values);
                 let (params, results) = vals.split_at_mut(ty.params.len());
                 (dynamic.func)(Caller::new(store, host), params, results)?;
                 write_results(&mut store.as_mut().opaque, ty, results, values)
@@ -248,21 +252,21 @@ pub(crate) fn dynamic<T: 'static>(
 ///
 /// `values` must hold arguments of the types of `ty`, of `store`.
 unsafe fn read_arguments(
-    store: &StoreOpaque,
+    store: &mut StoreOpaque,
     ty: &abi::FuncType<TypeId>,
     values: *const ValRaw,
 ) -> SmallVec<[Val; 8]> {
-    let param = |(index, ty): (usize, &abi::ValType<TypeId>)| {
+    let mut vals = SmallVec::with_capacity(ty.params.len() + ty.results.len());
+    for (index, &ty) in ty.params.iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe { Val::read_raw(store, values.add(index), *ty) }
-    };
-    let params = ty.params.iter().enumerate().map(param);
+        vals.push(unsafe { Val::read_raw(store, values.add(index), ty) });
+    }
     // Zero is a value of every type; a reference that must not be null is checked afterwards.
-    let results = ty.results.iter().map(|ty| {
+    for &ty in &ty.results {
         // SAFETY: zero is null or a number.
-        unsafe { Val::from_abi(store, ValRaw::default(), *ty) }
-    });
-    params.chain(results).collect()
+        vals.push(unsafe { Val::from_abi(store, ValRaw::default(), ty) });
+    }
+    vals
 }
 
 /// # Safety

@@ -85,9 +85,19 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         // SAFETY: the store is borrowed until the function returns.
         let ty = unsafe { self.func.abi_type(store) };
         for (index, (&wanted, &given)) in ty.params.iter().zip(Params::TYPES).enumerate() {
+            let scope = store.scope();
             // SAFETY: the argument is there, and of the Rust type's type.
             let value = unsafe { Val::from_abi(store, values.add(index).read(), given) };
-            value.checked_raw(store, wanted, || format!("argument {index}"))?;
+            let matches = value.matches_abi(store, wanted);
+            let mismatch = match matches {
+                Ok(true) => None,
+                Ok(false) => Some(value.mismatch(store, wanted, format!("argument {index}"))),
+                Err(error) => Some(error),
+            };
+            store.end_scope(scope);
+            if let Some(error) = mismatch {
+                return Err(error);
+            }
         }
         Ok(())
     }

@@ -6,11 +6,11 @@
 
 use super::Func;
 use crate::error::{Result, TypeError};
-use crate::rooted::{ExternRef, Rooted};
+use crate::gc::{GcRef, I31, OwnedRooted, Rooted};
 use crate::store::StoreOpaque;
 use crate::types::ValType;
 use crate::types::text::ValTypeText;
-use crate::val::{V128, Val};
+use crate::val::V128;
 use sarsen_abi::TypeId;
 use sarsen_abi::types::{self as abi, AbstractHeapType, HeapType, RefType};
 use sarsen_abi::vmctx::ValRaw;
@@ -26,6 +26,11 @@ use sarsen_vm::types::{Registry, matching};
 /// | [`V128`] | `v128` |
 /// | `Option<Func>`, [`Func`] | `funcref`, `(ref func)` |
 /// | `Option<Rooted<ExternRef>>`, `Rooted<ExternRef>` | `externref`, `(ref extern)` |
+/// | `Option<Rooted<AnyRef>>`, `Rooted<AnyRef>` | `anyref`, `(ref any)` |
+/// | [`EqRef`](crate::EqRef), [`StructRef`](crate::StructRef), [`ArrayRef`](crate::ArrayRef) likewise | `eqref`, `structref`, `arrayref` |
+/// | `Option<I31>`, [`I31`] | `i31ref`, `(ref i31)` |
+///
+/// Instead of [`Rooted`] there may be an [`OwnedRooted`].
 ///
 /// # Safety
 ///
@@ -46,7 +51,7 @@ pub unsafe trait WasmTy: Sized + 'static {
     ///
     /// `raw` must be a value of this type, of `store`.
     #[doc(hidden)]
-    unsafe fn from_raw(raw: ValRaw, store: &StoreOpaque) -> Self;
+    unsafe fn from_raw(raw: ValRaw, store: &mut StoreOpaque) -> Self;
 
     /// The type that the Rust type stands for.
     fn valtype() -> ValType {
@@ -66,7 +71,7 @@ macro_rules! numbers {
             }
 
             #[inline(always)]
-            unsafe fn from_raw(raw: ValRaw, _store: &StoreOpaque) -> Self {
+            unsafe fn from_raw(raw: ValRaw, _store: &mut StoreOpaque) -> Self {
                 raw.$get()
             }
         }
@@ -90,7 +95,7 @@ unsafe impl WasmTy for f32 {
     }
 
     #[inline(always)]
-    unsafe fn from_raw(raw: ValRaw, _store: &StoreOpaque) -> Self {
+    unsafe fn from_raw(raw: ValRaw, _store: &mut StoreOpaque) -> Self {
         f32::from_bits(raw.get_f32())
     }
 }
@@ -105,7 +110,7 @@ unsafe impl WasmTy for f64 {
     }
 
     #[inline(always)]
-    unsafe fn from_raw(raw: ValRaw, _store: &StoreOpaque) -> Self {
+    unsafe fn from_raw(raw: ValRaw, _store: &mut StoreOpaque) -> Self {
         f64::from_bits(raw.get_f64())
     }
 }
@@ -120,65 +125,140 @@ unsafe impl WasmTy for V128 {
     }
 
     #[inline(always)]
-    unsafe fn from_raw(raw: ValRaw, _store: &StoreOpaque) -> Self {
+    unsafe fn from_raw(raw: ValRaw, _store: &mut StoreOpaque) -> Self {
         V128::from(raw.get_v128())
     }
 }
 
-/// `(ref heap)`.
-const fn non_null(heap: AbstractHeapType) -> abi::ValType<TypeId> {
+/// `(ref heap)` or `(ref null heap)`.
+const fn reference_type(nullable: bool, heap: AbstractHeapType) -> abi::ValType<TypeId> {
     abi::ValType::Ref(RefType {
-        nullable: false,
+        nullable,
         heap: HeapType::Abstract(heap),
     })
 }
 
-macro_rules! references {
-    ($($rust:ty, $heap:ident, $get:ident, $make:ident, $from:path;)*) => {$(
-        // SAFETY: `TYPE` is the type of what `into_raw` gives.
-        unsafe impl WasmTy for $rust {
-            const TYPE: abi::ValType<TypeId> = non_null(AbstractHeapType::$heap);
+/// What is a non-null reference, so that an option of it is a nullable one.
+///
+/// # Safety
+///
+/// [`Reference::HEAP_TYPE`] must be the type of what [`Reference::into_raw`] gives.
+pub unsafe trait Reference: Sized + 'static {
+    /// The type.
+    #[doc(hidden)]
+    const HEAP_TYPE: AbstractHeapType;
 
-            #[inline]
-            fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
-                Val::from(self).prepare(store)?;
-                Ok(ValRaw::$make(self.as_raw()))
-            }
+    /// As [`WasmTy::into_raw`].
+    #[doc(hidden)]
+    fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw>;
 
-            #[inline]
-            unsafe fn from_raw(raw: ValRaw, store: &StoreOpaque) -> Self {
-                // SAFETY: the caller vouches for the value.
-                unsafe { $from(raw.$get(), store) }.expect("validated not to be null")
-            }
-        }
-
-        // SAFETY: `TYPE` is the type of what `into_raw` gives.
-        unsafe impl WasmTy for Option<$rust> {
-            const TYPE: abi::ValType<TypeId> = abi::ValType::Ref(RefType {
-                nullable: true,
-                heap: HeapType::Abstract(AbstractHeapType::$heap),
-            });
-
-            #[inline]
-            fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
-                match self {
-                    Some(value) => value.into_raw(store),
-                    None => Ok(ValRaw::default()),
-                }
-            }
-
-            #[inline]
-            unsafe fn from_raw(raw: ValRaw, store: &StoreOpaque) -> Self {
-                // SAFETY: the caller vouches for the value.
-                unsafe { $from(raw.$get(), store) }
-            }
-        }
-    )*};
+    /// As [`WasmTy::from_raw`]; null is `None`.
+    ///
+    /// # Safety
+    ///
+    /// As [`WasmTy::from_raw`].
+    #[doc(hidden)]
+    unsafe fn from_raw(raw: ValRaw, store: &mut StoreOpaque) -> Option<Self>;
 }
 
-references! {
-    Func, Func, get_funcref, funcref, Func::from_funcref;
-    Rooted<ExternRef>, Extern, get_externref, externref, Rooted::from_abi;
+// SAFETY: a function is given as a function reference.
+unsafe impl Reference for Func {
+    const HEAP_TYPE: AbstractHeapType = AbstractHeapType::Func;
+
+    #[inline]
+    fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
+        store.check_owns(self.store_id())?;
+        self.resolve(store)?;
+        Ok(ValRaw::funcref(self.as_raw()))
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: ValRaw, store: &mut StoreOpaque) -> Option<Self> {
+        // SAFETY: the caller vouches for the value.
+        unsafe { Func::from_funcref(raw.get_funcref(), store) }
+    }
+}
+
+// SAFETY: what a root of this kind holds is of its type.
+unsafe impl<T: GcRef> Reference for Rooted<T> {
+    const HEAP_TYPE: AbstractHeapType = T::HEAP_TYPE;
+
+    #[inline]
+    fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
+        Ok(ValRaw::externref(store.reference(self.root())?))
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: ValRaw, store: &mut StoreOpaque) -> Option<Self> {
+        // SAFETY: the caller vouches for the value.
+        unsafe { Rooted::from_abi(raw.get_externref(), store) }
+    }
+}
+
+// SAFETY: what a root of this kind holds is of its type.
+unsafe impl<T: GcRef> Reference for OwnedRooted<T> {
+    const HEAP_TYPE: AbstractHeapType = T::HEAP_TYPE;
+
+    #[inline]
+    fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
+        Ok(ValRaw::externref(store.reference(self.root())?))
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: ValRaw, store: &mut StoreOpaque) -> Option<Self> {
+        // SAFETY: the caller vouches for the value.
+        unsafe { OwnedRooted::from_abi(raw.get_externref(), store) }
+    }
+}
+
+// SAFETY: an integer is given as such a reference.
+unsafe impl Reference for I31 {
+    const HEAP_TYPE: AbstractHeapType = AbstractHeapType::I31;
+
+    #[inline]
+    fn into_raw(self, _store: &mut StoreOpaque) -> Result<ValRaw> {
+        Ok(ValRaw::externref(self.to_reference()))
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: ValRaw, _store: &mut StoreOpaque) -> Option<Self> {
+        I31::from_reference(raw.get_externref())
+    }
+}
+
+// SAFETY: as the reference itself, which is not null.
+unsafe impl<R: Reference> WasmTy for R {
+    const TYPE: abi::ValType<TypeId> = reference_type(false, R::HEAP_TYPE);
+
+    #[inline]
+    fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
+        Reference::into_raw(self, store)
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: ValRaw, store: &mut StoreOpaque) -> Self {
+        // SAFETY: the caller vouches for the value.
+        unsafe { Reference::from_raw(raw, store) }.expect("validated not to be null")
+    }
+}
+
+// SAFETY: as the reference itself, or null.
+unsafe impl<R: Reference> WasmTy for Option<R> {
+    const TYPE: abi::ValType<TypeId> = reference_type(true, R::HEAP_TYPE);
+
+    #[inline]
+    fn into_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
+        match self {
+            Some(reference) => reference.into_raw(store),
+            None => Ok(ValRaw::default()),
+        }
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: ValRaw, store: &mut StoreOpaque) -> Self {
+        // SAFETY: the caller vouches for the value.
+        unsafe { Reference::from_raw(raw, store) }
+    }
 }
 
 /// A list of [`WasmTy`]: one, or a tuple of up to 17. What a [`TypedFunc`](crate::TypedFunc) takes.
@@ -216,7 +296,7 @@ pub unsafe trait WasmResults: WasmParams {
     ///
     /// There must be as many, of these types and of `store`.
     #[doc(hidden)]
-    unsafe fn load(store: &StoreOpaque, values: *const ValRaw) -> Self;
+    unsafe fn load(store: &mut StoreOpaque, values: *const ValRaw) -> Self;
 }
 
 // SAFETY: one value of its type is written.
@@ -236,7 +316,7 @@ unsafe impl<T: WasmTy> WasmParams for T {
 // SAFETY: one value of its type is read.
 unsafe impl<T: WasmTy> WasmResults for T {
     #[inline(always)]
-    unsafe fn load(store: &StoreOpaque, values: *const ValRaw) -> Self {
+    unsafe fn load(store: &mut StoreOpaque, values: *const ValRaw) -> Self {
         // SAFETY: the caller vouches for the value.
         unsafe { T::from_raw(values.read(), store) }
     }
@@ -273,7 +353,7 @@ macro_rules! lists {
                 clippy::unused_unit,
                 reason = "made by a macro for any number of values"
             )]
-            unsafe fn load(store: &StoreOpaque, values: *const ValRaw) -> Self {
+            unsafe fn load(store: &mut StoreOpaque, values: *const ValRaw) -> Self {
                 let mut at = 0;
                 $(
                     // SAFETY: the caller vouches for the values.

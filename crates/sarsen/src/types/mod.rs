@@ -7,13 +7,17 @@
 //! | file | owns |
 //! |---|---|
 //! | `value.rs` | [`ValType`], [`RefType`], [`HeapType`] |
-//! | `defined.rs` | [`FuncType`], [`StructType`], [`ArrayType`], [`ContType`] |
+//! | `defined.rs` | [`FuncType`], and what all defined types have in common |
+//! | `aggregate.rs` | [`StructType`], [`ArrayType`], [`ContType`] |
+//! | `field.rs` | [`FieldType`], [`StorageType`], [`Finality`] |
 //! | `entity.rs` | [`MemoryType`], [`TableType`], [`GlobalType`], [`TagType`], [`ExternType`] |
 //! | `signature.rs` | [`ImportType`], [`ExportType`] |
 //! | `text.rs` | types as text |
 
+mod aggregate;
 mod defined;
 mod entity;
+mod field;
 mod signature;
 pub(crate) mod text;
 mod value;
@@ -22,5 +26,6 @@ pub use defined::{ArrayType, ContType, FuncType, StructType};
 pub use entity::{
     ExternType, GlobalType, MemoryType, MemoryTypeBuilder, Mutability, TableType, TagType,
 };
+pub use field::{FieldType, Finality, StorageType};
 pub use signature::{ExportType, ImportType};
 pub use value::{HeapType, RefType, ValType};

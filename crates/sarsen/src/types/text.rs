@@ -5,6 +5,7 @@ use super::value::ValType;
 use core::fmt;
 use sarsen_abi::TypeId;
 use sarsen_abi::types as abi;
+use sarsen_vm::types::{Defined, Shape};
 
 /// A value type, to be displayed.
 pub(crate) struct ValTypeText(pub(crate) abi::ValType<TypeId>);
@@ -38,5 +39,42 @@ impl fmt::Display for FuncTypeText<'_> {
             f.write_str(")")?;
         }
         f.write_str(")")
+    }
+}
+
+/// A registered type, to be displayed.
+pub(crate) struct DefinedText<'a>(pub(crate) &'a Defined);
+
+impl fmt::Display for DefinedText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.shape {
+            Shape::Func(func) => FuncTypeText(func).fmt(f),
+            Shape::Struct(shape) => {
+                f.write_str("(struct")?;
+                for field in &shape.fields {
+                    write!(f, " (field {})", FieldTypeText(field))?;
+                }
+                f.write_str(")")
+            }
+            Shape::Array(shape) => write!(f, "(array {})", FieldTypeText(&shape.element)),
+            Shape::Cont(func) => write!(f, "(cont {func})"),
+        }
+    }
+}
+
+/// The type of a field or element, to be displayed.
+struct FieldTypeText<'a>(&'a abi::FieldType<TypeId>);
+
+impl fmt::Display for FieldTypeText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = match self.0.mutable {
+            true => ("(mut ", ")"),
+            false => ("", ""),
+        };
+        match &self.0.storage {
+            abi::StorageType::I8 => write!(f, "{start}i8{end}"),
+            abi::StorageType::I16 => write!(f, "{start}i16{end}"),
+            abi::StorageType::Val(ty) => write!(f, "{start}{}{end}", ValTypeText(*ty)),
+        }
     }
 }

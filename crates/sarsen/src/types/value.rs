@@ -33,10 +33,28 @@ impl ValType {
     pub const NULLFUNCREF: Self = ValType::Ref(RefType::NULLFUNCREF);
     /// `(ref null extern)`.
     pub const EXTERNREF: Self = ValType::Ref(RefType::EXTERNREF);
+    /// `(ref null noextern)`.
+    pub const NULLEXTERNREF: Self = ValType::Ref(RefType::NULLEXTERNREF);
     /// `(ref null any)`.
     pub const ANYREF: Self = ValType::Ref(RefType::ANYREF);
+    /// `(ref null eq)`.
+    pub const EQREF: Self = ValType::Ref(RefType::EQREF);
+    /// `(ref null i31)`.
+    pub const I31REF: Self = ValType::Ref(RefType::I31REF);
+    /// `(ref null array)`.
+    pub const ARRAYREF: Self = ValType::Ref(RefType::ARRAYREF);
+    /// `(ref null struct)`.
+    pub const STRUCTREF: Self = ValType::Ref(RefType::STRUCTREF);
+    /// `(ref null none)`.
+    pub const NULLREF: Self = ValType::Ref(RefType::NULLREF);
     /// `(ref null exn)`.
     pub const EXNREF: Self = ValType::Ref(RefType::EXNREF);
+    /// `(ref null noexn)`.
+    pub const NULLEXNREF: Self = ValType::Ref(RefType::NULLEXNREF);
+    /// `(ref null cont)`.
+    pub const CONTREF: Self = ValType::Ref(RefType::CONTREF);
+    /// `(ref null nocont)`.
+    pub const NULLCONTREF: Self = ValType::Ref(RefType::NULLCONTREF);
 
     /// Whether it is a number: `i32`, `i64`, `f32` or `f64`.
     pub fn is_num(&self) -> bool {
@@ -84,6 +102,16 @@ impl ValType {
     /// Whether it is `externref`.
     pub fn is_externref(&self) -> bool {
         *self == ValType::EXTERNREF
+    }
+
+    /// Whether it is `anyref`.
+    pub fn is_anyref(&self) -> bool {
+        *self == ValType::ANYREF
+    }
+
+    /// Whether `a` and `b` are the same type.
+    pub fn eq(a: &ValType, b: &ValType) -> bool {
+        a == b
     }
 
     /// The reference type, if it is one.
@@ -204,8 +232,24 @@ impl RefType {
     pub const NULLEXTERNREF: Self = RefType::nullable(HeapType::NoExtern);
     /// `(ref null any)`.
     pub const ANYREF: Self = RefType::nullable(HeapType::Any);
+    /// `(ref null eq)`.
+    pub const EQREF: Self = RefType::nullable(HeapType::Eq);
+    /// `(ref null i31)`.
+    pub const I31REF: Self = RefType::nullable(HeapType::I31);
+    /// `(ref null array)`.
+    pub const ARRAYREF: Self = RefType::nullable(HeapType::Array);
+    /// `(ref null struct)`.
+    pub const STRUCTREF: Self = RefType::nullable(HeapType::Struct);
+    /// `(ref null none)`.
+    pub const NULLREF: Self = RefType::nullable(HeapType::None);
     /// `(ref null exn)`.
     pub const EXNREF: Self = RefType::nullable(HeapType::Exn);
+    /// `(ref null noexn)`.
+    pub const NULLEXNREF: Self = RefType::nullable(HeapType::NoExn);
+    /// `(ref null cont)`.
+    pub const CONTREF: Self = RefType::nullable(HeapType::Cont);
+    /// `(ref null nocont)`.
+    pub const NULLCONTREF: Self = RefType::nullable(HeapType::NoCont);
 
     const fn nullable(heap_type: HeapType) -> Self {
         RefType {
@@ -235,6 +279,11 @@ impl RefType {
     /// Whether every value of this type is also one of type `other`.
     pub fn matches(&self, other: &RefType) -> bool {
         (other.is_nullable || !self.is_nullable) && self.heap_type.matches(&other.heap_type)
+    }
+
+    /// Whether `a` and `b` are the same type.
+    pub fn eq(a: &RefType, b: &RefType) -> bool {
+        a == b
     }
 
     pub(crate) fn to_abi(&self) -> abi::RefType<TypeId> {
@@ -306,6 +355,71 @@ pub enum HeapType {
     NoCont,
 }
 
+macro_rules! abstract_types {
+    ($($is:ident $variant:ident $text:literal;)*) => {$(
+        #[doc = concat!("Whether it is `", $text, "`.")]
+        pub fn $is(&self) -> bool {
+            matches!(self, HeapType::$variant)
+        }
+    )*};
+}
+
+macro_rules! concrete_types {
+    ($($is:ident $get:ident $unwrap:ident $variant:ident $ty:ident $what:literal;)*) => {$(
+        #[doc = concat!("Whether it is a given ", $what, " type.")]
+        pub fn $is(&self) -> bool {
+            self.$get().is_some()
+        }
+
+        #[doc = concat!("The ", $what, " type, if it is one.")]
+        pub fn $get(&self) -> Option<&$ty> {
+            match self {
+                HeapType::$variant(ty) => Some(ty),
+                _ => None,
+            }
+        }
+
+        #[doc = concat!("The ", $what, " type.")]
+        ///
+        /// # Panics
+        ///
+        /// Panics when it is something else.
+        pub fn $unwrap(&self) -> &$ty {
+            self.$get()
+                .unwrap_or_else(|| panic!(concat!("{} is no ", $what, " type"), self))
+        }
+    )*};
+}
+
+/// Which of the types it is.
+impl HeapType {
+    abstract_types! {
+        is_extern Extern "extern";
+        is_no_extern NoExtern "noextern";
+        is_func Func "func";
+        is_no_func NoFunc "nofunc";
+        is_any Any "any";
+        is_eq Eq "eq";
+        is_i31 I31 "i31";
+        is_array Array "array";
+        is_struct Struct "struct";
+        is_none None "none";
+        is_exn Exn "exn";
+        is_no_exn NoExn "noexn";
+        is_cont Cont "cont";
+        is_no_cont NoCont "nocont";
+    }
+
+    concrete_types! {
+        is_concrete_func as_concrete_func unwrap_concrete_func ConcreteFunc FuncType "function";
+        is_concrete_array as_concrete_array unwrap_concrete_array ConcreteArray ArrayType "array";
+        is_concrete_struct as_concrete_struct unwrap_concrete_struct ConcreteStruct StructType
+            "structure";
+        is_concrete_cont as_concrete_cont unwrap_concrete_cont ConcreteCont ContType
+            "continuation";
+    }
+}
+
 impl HeapType {
     /// Whether it names a defined type.
     pub fn is_concrete(&self) -> bool {
@@ -317,17 +431,35 @@ impl HeapType {
         !self.is_concrete()
     }
 
-    /// The function type, if it is one.
-    pub fn as_concrete_func(&self) -> Option<&FuncType> {
-        match self {
-            HeapType::ConcreteFunc(ty) => Some(ty),
-            _ => None,
-        }
-    }
-
     /// The largest type of the same hierarchy.
     pub fn top(&self) -> HeapType {
         HeapType::from_abstract(self.to_abi().hierarchy().top())
+    }
+
+    /// Whether it is the largest type of its hierarchy.
+    pub fn is_top(&self) -> bool {
+        *self == self.top()
+    }
+
+    /// The type of the same hierarchy that has no objects.
+    pub fn bottom(&self) -> HeapType {
+        match self.to_abi().hierarchy() {
+            abi::Hierarchy::Func => HeapType::NoFunc,
+            abi::Hierarchy::Extern => HeapType::NoExtern,
+            abi::Hierarchy::Any => HeapType::None,
+            abi::Hierarchy::Exn => HeapType::NoExn,
+            abi::Hierarchy::Cont => HeapType::NoCont,
+        }
+    }
+
+    /// Whether it is the type of its hierarchy that has no objects.
+    pub fn is_bottom(&self) -> bool {
+        *self == self.bottom()
+    }
+
+    /// Whether `a` and `b` are the same type.
+    pub fn eq(a: &HeapType, b: &HeapType) -> bool {
+        a == b
     }
 
     /// Whether every object of this type is also one of type `other`.
@@ -356,7 +488,7 @@ impl HeapType {
         }
     }
 
-    fn belongs_to(&self, engine: &Engine) -> bool {
+    pub(crate) fn belongs_to(&self, engine: &Engine) -> bool {
         self.engine().is_none_or(|own| Engine::same(own, engine))
     }
 
@@ -385,7 +517,8 @@ impl HeapType {
         abi::HeapType::Abstract(abstract_type)
     }
 
-    fn from_abi(engine: &Engine, ty: abi::HeapType<TypeId>) -> HeapType {
+    /// `ty` must be registered in `engine`.
+    pub(crate) fn from_abi(engine: &Engine, ty: abi::HeapType<TypeId>) -> HeapType {
         match ty {
             abi::HeapType::ConcreteFunc(id) => {
                 HeapType::ConcreteFunc(FuncType::from_id(engine, id))
@@ -403,7 +536,7 @@ impl HeapType {
         }
     }
 
-    fn from_abstract(ty: AbstractHeapType) -> HeapType {
+    pub(crate) fn from_abstract(ty: AbstractHeapType) -> HeapType {
         use AbstractHeapType as A;
         match ty {
             A::Extern => HeapType::Extern,
@@ -428,9 +561,9 @@ impl fmt::Display for HeapType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             HeapType::ConcreteFunc(ty) => return ty.fmt(f),
-            HeapType::ConcreteArray(_) => "array type",
-            HeapType::ConcreteStruct(_) => "struct type",
-            HeapType::ConcreteCont(_) => "cont type",
+            HeapType::ConcreteArray(ty) => return ty.fmt(f),
+            HeapType::ConcreteStruct(ty) => return ty.fmt(f),
+            HeapType::ConcreteCont(ty) => return ty.fmt(f),
             HeapType::Extern => "extern",
             HeapType::NoExtern => "noextern",
             HeapType::Func => "func",
@@ -447,4 +580,21 @@ impl fmt::Display for HeapType {
             HeapType::NoCont => "nocont",
         })
     }
+}
+
+macro_rules! from_defined {
+    ($($ty:ident $variant:ident;)*) => {$(
+        impl From<$ty> for HeapType {
+            fn from(ty: $ty) -> Self {
+                HeapType::$variant(ty)
+            }
+        }
+    )*};
+}
+
+from_defined! {
+    FuncType ConcreteFunc;
+    ArrayType ConcreteArray;
+    StructType ConcreteStruct;
+    ContType ConcreteCont;
 }

@@ -5,6 +5,11 @@
 mod bounds;
 mod bulk;
 mod calls;
+mod gc;
+mod gc_externs;
+mod gc_guests;
+mod gc_handles;
+mod gc_types;
 mod host_functions;
 mod images;
 mod interruption;

@@ -13,5 +13,10 @@ mod x86_64_features;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64_features::has_cpu_feature;
 
+#[cfg(target_arch = "x86_64")]
+mod x86_64_cache;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64_cache::prefetch;
+
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("Sarsen's runtime is written and tested for x86-64 only");

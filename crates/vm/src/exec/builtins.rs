@@ -19,6 +19,7 @@ use sarsen_abi::{
     DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, TypeId, for_each_builtin,
 };
 use std::panic::{self, AssertUnwindSafe};
+use std::ptr;
 
 /// What contexts point to: [`sarsen_abi::vmctx::ContextHeader::builtins`].
 pub fn builtin_table() -> &'static BuiltinTable {
@@ -246,11 +247,116 @@ mod calls {
         src: u32,
         len: u32,
     ) -> Result<(), Reason> {
-        Ok(i.table_init(TableIndex::new(table), ElemIndex::new(elem), dst, src, len)?)
+        i.table_init(TableIndex::new(table), ElemIndex::new(elem), dst, src, len)
     }
 
     pub(super) fn elem_drop(i: &Instance, elem: u32) {
         i.elem_drop(ElemIndex::new(elem));
+    }
+
+    pub(super) fn gc_alloc(i: &Instance, size: u32) -> Result<u32, Reason> {
+        i.gc_alloc(size)
+    }
+
+    pub(super) fn gc_alloc_zeroed(i: &Instance, ty: u32, length: u32) -> Result<u32, Reason> {
+        i.gc_alloc_zeroed(ty, length)
+    }
+
+    pub(super) fn array_new(
+        i: &Instance,
+        ty: u32,
+        length: u32,
+        low: u64,
+        high: u64,
+    ) -> Result<u32, Reason> {
+        i.array_new(ty, length, low, high)
+    }
+
+    pub(super) fn array_new_data(
+        i: &Instance,
+        ty: u32,
+        data: u32,
+        offset: u32,
+        length: u32,
+    ) -> Result<u32, Reason> {
+        i.array_new_data(ty, data, offset, length)
+    }
+
+    pub(super) fn array_new_elem(
+        i: &Instance,
+        ty: u32,
+        elem: u32,
+        offset: u32,
+        length: u32,
+    ) -> Result<u32, Reason> {
+        i.array_new_elem(ty, elem, offset, length)
+    }
+
+    pub(super) fn array_fill(
+        i: &Instance,
+        _ty: u32,
+        array: u32,
+        index: u32,
+        low: u64,
+        high: u64,
+        length: u32,
+    ) -> Result<(), Reason> {
+        i.array_fill(array, index, (low, high), length)
+    }
+
+    pub(super) fn array_copy(
+        i: &Instance,
+        _ty: u32,
+        to: u32,
+        to_index: u32,
+        from: u32,
+        from_index: u32,
+        length: u32,
+    ) -> Result<(), Reason> {
+        i.array_copy((to, to_index), (from, from_index), length)
+    }
+
+    pub(super) fn array_init_data(
+        i: &Instance,
+        _ty: u32,
+        data: u32,
+        array: u32,
+        index: u32,
+        from: u32,
+        length: u32,
+    ) -> Result<(), Reason> {
+        i.array_init_data(data, (array, index), from, length)
+    }
+
+    pub(super) fn array_init_elem(
+        i: &Instance,
+        _ty: u32,
+        elem: u32,
+        array: u32,
+        index: u32,
+        from: u32,
+        length: u32,
+    ) -> Result<(), Reason> {
+        i.array_init_elem(elem, (array, index), from, length)
+    }
+
+    pub(super) fn func_id(i: &Instance, func: u64) -> Result<u32, Reason> {
+        let func = ptr::with_exposed_provenance(func as usize);
+        // SAFETY: compiled code passes references to functions of its store, which it can call.
+        Ok(unsafe { i.func_id(func) })
+    }
+
+    pub(super) fn cast_failed(
+        i: &Instance,
+        reference: u32,
+        target: u32,
+        nullable: u32,
+    ) -> Result<(), Reason> {
+        Err(i.cast_failure(reference, target, nullable != 0))
+    }
+
+    pub(super) fn gc_remembered_full(i: &Instance) {
+        i.gc_remembered_full();
     }
 
     pub(super) fn is_subtype(i: &Instance, actual: u32, expected: u32) -> u32 {

@@ -46,6 +46,6 @@ pub use backtrace::{Backtrace, RawFrame, capture};
 pub use builtins::builtin_table;
 pub use enter::{Unwound, enter};
 pub use host_call::host_call;
-pub use roots::{RootSlot, frame_roots};
+pub use roots::frame_roots;
 pub use symbolize::{FrameInfo, Symbol, demangle};
 pub use walk::{Frame, Step, Walk};

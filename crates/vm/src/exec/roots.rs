@@ -1,39 +1,57 @@
 //! References to collected objects in the frames of running activations.
 //!
-//! The collector will trace and update them. Each is a 32-bit slot in a frame; the image's stack maps
-//! say where, by the return address of the call that the frame is in.
+//! The collector traces and updates them. Each is a 32-bit slot in a frame; the image's stack maps say
+//! where, by the return address of the call that the frame is in. A deep stack consists of few different
+//! frames, so that what was looked up is kept for the rest of the walk.
 
 use super::walk::{Frame, Step, Walk};
 use crate::instance::Store;
+use smallvec::SmallVec;
 
-/// A slot of 4 bytes on the stack that holds a reference, or null.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct RootSlot(*mut u32);
+/// How many return addresses are remembered during a walk; a power of two.
+const KNOWN: usize = 64;
 
-impl RootSlot {
-    /// Where it is. Valid as long as its frame stands.
-    pub fn as_ptr(self) -> *mut u32 {
-        self.0
-    }
+/// Where the references are in frames with one return address.
+#[derive(Default)]
+struct Known {
+    /// The return address; zero when nothing is known.
+    pc: usize,
+    /// The offsets of the references from the frame pointer, downwards.
+    offsets: SmallVec<[u32; 12]>,
 }
 
-/// Calls `visit` with every slot in the store's frames that holds a collected reference.
-pub fn frame_roots(store: &Store, mut visit: impl FnMut(RootSlot)) {
-    for step in Walk::new(store) {
-        if let Step::Wasm(frame) = step {
-            slots_of(&frame, &mut visit);
+impl Known {
+    fn look_up(&mut self, frame: &Frame<'_>) {
+        self.pc = frame.pc();
+        self.offsets.clear();
+        let at = frame.code();
+        // A call without a map has no references to keep.
+        if let Some(map) = at.code.image().stack_map_at(at.offset) {
+            let size = map.frame_size();
+            self.offsets.extend(map.map(|offset| size - offset));
         }
     }
 }
 
-fn slots_of(frame: &Frame<'_>, visit: &mut impl FnMut(RootSlot)) {
-    let at = frame.code();
-    // A call without a map has no references to keep.
-    let Some(map) = at.code.image().stack_map_at(at.offset) else {
+/// Calls `visit` with every slot in the store's frames that holds a collected reference: 4 bytes each,
+/// valid as long as the frame stands.
+pub fn frame_roots(store: &Store, visit: &mut dyn FnMut(*mut u32)) {
+    let mut walk = Walk::new(store).peekable();
+    if walk.peek().is_none() {
         return;
-    };
-    let sp = frame.fp() - map.frame_size() as usize;
-    for offset in map {
-        visit(RootSlot((sp + offset as usize) as *mut u32));
+    }
+    let mut known: Vec<Known> = Vec::new();
+    known.resize_with(KNOWN, Known::default);
+    for step in walk {
+        if let Step::Wasm(frame) = step {
+            let pc = frame.pc();
+            let known = &mut known[(pc ^ pc >> 6) % KNOWN];
+            if known.pc != pc {
+                known.look_up(&frame);
+            }
+            for &offset in &known.offsets {
+                visit((frame.fp() - offset as usize) as *mut u32);
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a store is configured with besides the settings of compiled code.
 
+use crate::gc::GcConfig;
+
 /// A store's configuration. The API crate fills it from `Config`.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -9,6 +11,8 @@ pub struct StoreConfig {
     pub host_stack_reserve: usize,
     /// Whether errors carry backtraces, and of how many frames.
     pub backtrace: BacktraceLimits,
+    /// The collected heap.
+    pub gc: GcConfig,
 }
 
 /// How many frames of a backtrace are kept; those in between are counted.
@@ -43,6 +47,7 @@ impl Default for StoreConfig {
             max_wasm_stack: 512 << 10,
             host_stack_reserve: 256 << 10,
             backtrace: BacktraceLimits::default(),
+            gc: GcConfig::default(),
         }
     }
 }

@@ -4,9 +4,10 @@
 //! image that has its entry and exit stubs, so that host functions of that type can be called
 //! without compiling anything. The map keeps no image alive.
 
-use super::extern_heap::HeapPool;
+use super::heap::FrameRoots;
 use super::module::CompiledModule;
 use super::parking;
+use crate::gc::RangePool;
 use crate::mem::{BlockPool, SlotPool};
 use crate::types::Registry;
 use hashbrown::HashMap;
@@ -22,8 +23,9 @@ pub struct Engine {
     types: Arc<Registry>,
     slots: Arc<SlotPool>,
     blocks: Arc<BlockPool>,
-    pub(super) heaps: Arc<HeapPool>,
+    heaps: Arc<RangePool>,
     builtins: Builtins,
+    frame_roots: FrameRoots,
     epoch: AtomicU64,
     /// How many threads wait in shared memories, and must be told of a new epoch.
     pub(super) parked: AtomicUsize,
@@ -61,7 +63,8 @@ unsafe impl Send for Stubs {}
 unsafe impl Sync for Stubs {}
 
 impl Engine {
-    /// Creates an engine's shared state. `builtins` is the runtime's table, which `exec` has.
+    /// Creates an engine's shared state. The runtime's table of builtins, and what finds references in
+    /// frames, are `exec`'s.
     ///
     /// # Errors
     ///
@@ -69,6 +72,7 @@ impl Engine {
     pub fn new(
         settings: Settings,
         builtins: &'static BuiltinTable,
+        frame_roots: FrameRoots,
     ) -> std::io::Result<Arc<Engine>> {
         Ok(Arc::new(Engine {
             types: Arc::new(Registry::new()?),
@@ -77,6 +81,7 @@ impl Engine {
             heaps: Arc::default(),
             settings,
             builtins: Builtins(builtins),
+            frame_roots,
             epoch: AtomicU64::new(0),
             parked: AtomicUsize::new(0),
             stubs: RwLock::default(),
@@ -96,6 +101,16 @@ impl Engine {
     /// Address space for linear memories.
     pub fn slots(&self) -> &Arc<SlotPool> {
         &self.slots
+    }
+
+    /// Address space for collected heaps.
+    pub fn heaps(&self) -> &Arc<RangePool> {
+        &self.heaps
+    }
+
+    /// What finds references in frames.
+    pub(super) fn frame_roots(&self) -> FrameRoots {
+        self.frame_roots
     }
 
     /// Blocks for vmctx.

@@ -111,7 +111,7 @@ impl Store {
                 context: ptr::null_mut(),
                 entry: ptr::null(),
                 type_id: func.ty.id(),
-                reserved: 0,
+                id: 0,
             },
         });
         let at = object.as_non_null().as_ptr();

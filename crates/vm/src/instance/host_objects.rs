@@ -7,6 +7,7 @@ use super::reason::HostError;
 use super::stable::Stable;
 use super::store::{Store, TooMany};
 use super::upcalls::ResourceCounts;
+use crate::gc::HeapError;
 use crate::mem::{LinearMemory, MemoryError, SharedGrowError, SharedMemory, Table, TableError};
 use sarsen_abi::TypeId;
 use sarsen_abi::types::{MemoryType, TableType};
@@ -26,6 +27,8 @@ pub enum CreateError {
     Memory(MemoryError),
     /// There is no room for a table.
     Table(TableError),
+    /// There is no address space for the collected heap.
+    Heap(HeapError),
     /// The embedder's limiter returned this.
     Host(HostError),
 }
@@ -50,6 +53,7 @@ impl fmt::Display for CreateError {
             }
             CreateError::Memory(error) => error.fmt(f),
             CreateError::Table(error) => error.fmt(f),
+            CreateError::Heap(error) => write!(f, "no collected heap: {error}"),
             CreateError::Host(_) => f.write_str("the embedder's limiter failed"),
         }
     }
@@ -117,28 +121,31 @@ impl Store {
         init: u64,
     ) -> Result<NonNull<Table>, CreateError> {
         self.may_create_table(&ty)?;
-        let mut table = Table::new_for_host(ty)?;
+        let table = Table::new_for_host(ty)?;
         self.count_more(ResourceCounts {
             tables: 1,
             ..NOTHING
         })?;
-        if init != 0 {
-            table
-                .fill(0, init, ty.minimum)
-                .expect("a new table has its minimum size");
-        }
         let table = Stable::new(table);
         let at = table.as_non_null();
         self.tables.push(table);
+        if init != 0 {
+            // SAFETY: a table of this store, of which nothing runs.
+            unsafe { self.fill_table(at, 0, init, ty.minimum) }
+                .expect("a new table has its minimum size");
+        }
         Ok(at)
     }
 
-    /// Makes a global. The types that its type names must stay registered as long as the store
-    /// ([`Store::keep_type`]).
-    pub fn new_global(&mut self, value: ValRaw) -> NonNull<VmGlobal> {
+    /// Makes a global; `collected` tells whether it holds collected references. The types that its type
+    /// names must stay registered as long as the store ([`Store::keep_type`]).
+    pub fn new_global(&mut self, value: ValRaw, collected: bool) -> NonNull<VmGlobal> {
         let global = Stable::new(VmGlobal(value));
         let at = global.as_non_null();
         self.globals.push(global);
+        if collected {
+            self.collected_globals.push(at);
+        }
         at
     }
 
@@ -238,47 +245,10 @@ impl Store {
             }
         }
     }
-
-    /// Grows a table by `delta` elements of value `init`. Returns its old size, or `None` when it
-    /// stays as it is.
-    ///
-    /// # Errors
-    ///
-    /// What the embedder's limiter returns.
-    ///
-    /// # Safety
-    ///
-    /// `table` must be a table of this store, of which nothing runs meanwhile; `init` must be null
-    /// or a reference that the table's type allows.
-    pub unsafe fn grow_table(
-        &self,
-        mut table: NonNull<Table>,
-        delta: u64,
-        init: u64,
-    ) -> Result<Option<u64>, HostError> {
-        // SAFETY: as in `grow_memory`.
-        let table = unsafe { table.as_mut() };
-        let current = saturate(table.size());
-        let desired = saturate(table.size().saturating_add(delta));
-        let maximum = table.ty().maximum.map(saturate);
-        let agreed = self.ask(|u| u.table_growing(current, desired, maximum));
-        if !agreed.unwrap_or(Ok(true))? {
-            return Ok(None);
-        }
-        match table.grow(delta, init) {
-            Ok(old) => Ok(Some(old)),
-            Err(error) => {
-                let message = error.to_string();
-                self.ask(|u| u.table_grow_failed(&message))
-                    .unwrap_or(Ok(()))?;
-                Ok(None)
-            }
-        }
-    }
 }
 
 /// What is too large to count is too large to grant.
-fn saturate(count: u64) -> usize {
+pub(super) fn saturate(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 

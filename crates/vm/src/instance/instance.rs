@@ -12,6 +12,7 @@
 
 use super::extern_type::ExternType;
 use super::module::CompiledModule;
+use super::segments::EvaluatedSegments;
 use super::stable::Stable;
 use super::store::Store;
 use crate::mem::{Block, LinearMemory, SharedMemory, Table};
@@ -110,6 +111,8 @@ pub struct Instance {
     /// The passive segments that were dropped.
     pub(super) dropped_data: DroppedSegments,
     pub(super) dropped_elements: DroppedSegments,
+    /// The passive element segments of collected references that have been evaluated.
+    pub(super) evaluated: EvaluatedSegments,
     block: Block,
 }
 
@@ -137,6 +140,7 @@ impl Instance {
             own_tables: SmallVec::new(),
             dropped_data: DroppedSegments::default(),
             dropped_elements: DroppedSegments::default(),
+            evaluated: EvaluatedSegments::default(),
             block,
         }
     }

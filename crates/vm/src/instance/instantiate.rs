@@ -4,18 +4,19 @@
 //!
 //! # When it fails
 //!
-//! Until the first segment is applied, nobody else has seen the instance, and it is dropped. After
-//! that its functions may be in imported tables, so it stays in the store, and what was written to
+//! Until its globals and tables are initialized, nobody else has seen the instance, and it is dropped.
+//! After that the collector knows of its tables, and its functions may be in imported tables, so it stays in the store, and what was written to
 //! imported tables and memories stays written, as the specification says.
 
 use super::host_objects::CreateError;
 use super::imports::{self, Import, ImportMismatch};
 use super::instance::{Extern, Instance, InstanceMemory};
 use super::module::CompiledModule;
-use super::reason::HostError;
+use super::reason::{HostError, Reason};
 use super::stable::Stable;
 use super::store::Store;
 use super::upcalls::ResourceCounts;
+use crate::gc::HeapError;
 use crate::mem::{LinearMemory, SharedMemory, Table};
 use sarsen_abi::vmctx::{
     ContextHeader, HOSTCTX_MAGIC, VMCTX_MAGIC, VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmTag,
@@ -52,13 +53,19 @@ pub enum InstantiateError {
     Create(CreateError),
     /// An active segment does not fit.
     Trap(TrapCode),
+    /// There is no room for an object that a constant expression makes, or the embedder's limiter
+    /// refuses it.
+    Heap(HeapError),
 }
 
 impl InstantiateError {
     /// What the embedder's limiter returned, if that is why.
     pub fn into_host_error(self) -> Result<HostError, InstantiateError> {
         match self {
-            InstantiateError::Create(CreateError::Host(error)) => Ok(error),
+            InstantiateError::Create(
+                CreateError::Host(error) | CreateError::Heap(HeapError::Host(error)),
+            )
+            | InstantiateError::Heap(HeapError::Host(error)) => Ok(error),
             other => Err(other),
         }
     }
@@ -73,6 +80,7 @@ impl fmt::Display for InstantiateError {
             InstantiateError::Import(error) => error.fmt(f),
             InstantiateError::Create(error) => error.fmt(f),
             InstantiateError::Trap(code) => code.fmt(f),
+            InstantiateError::Heap(error) => write!(f, "cannot allocate an object: {error}"),
         }
     }
 }
@@ -80,6 +88,24 @@ impl fmt::Display for InstantiateError {
 impl From<ImportMismatch> for InstantiateError {
     fn from(error: ImportMismatch) -> Self {
         InstantiateError::Import(Box::new(error))
+    }
+}
+
+impl From<HeapError> for InstantiateError {
+    fn from(error: HeapError) -> Self {
+        InstantiateError::Heap(error)
+    }
+}
+
+impl From<Reason> for InstantiateError {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Trap(code) => InstantiateError::Trap(code),
+            Reason::Error(error) => InstantiateError::Heap(HeapError::Host(error)),
+            Reason::Cast(_) | Reason::Panic(_) => {
+                unreachable!("constant expressions neither cast nor call the host")
+            }
+        }
     }
 }
 
@@ -122,9 +148,8 @@ impl Store {
         let at = made.inspect_err(|_| self.set_counts(counts))?;
         // SAFETY: just made; only shared references to an instance exist from now on.
         let instance = unsafe { at.as_ref() };
-        instance
-            .apply_active_segments()
-            .map_err(InstantiateError::Trap)?;
+        self.initialize(instance)?;
+        instance.apply_active_segments(self)?;
         let start = module.module().start;
         let start = start.map(|f| {
             instance
@@ -162,11 +187,22 @@ impl Store {
             make_memories(self, instance)?;
             make_tables(self, instance)?;
             write_tags(instance);
-            write_globals(instance);
-            fill_tables(instance);
+        }
+        if module.uses_heap() {
+            self.reserve_heap().map_err(CreateError::Heap)?;
         }
         self.instances.push(owned);
         Ok(at)
+    }
+
+    /// Initializes globals and tables. This may collect, which looks at them.
+    fn initialize(&mut self, instance: &Instance) -> Result<(), InstantiateError> {
+        // SAFETY: the instance is new, with its imports and references in place.
+        unsafe {
+            write_globals(self, instance)?;
+            fill_tables(self, instance)?;
+        }
+        Ok(())
     }
 }
 
@@ -184,6 +220,8 @@ unsafe fn write_header(store: &Store, instance: &Instance, at: NonNull<Instance>
         type_ids: instance.module.type_ids().as_ptr(),
         epoch: store.engine().epoch_ptr(),
         instance: at.as_ptr().cast(),
+        type_rows: store.engine().types().rows_base(),
+        deep_rows: store.engine().types().deep_base(),
         reserved: 0,
     };
     // SAFETY: the block begins with the header, and nobody else uses it yet.
@@ -282,7 +320,7 @@ unsafe fn import_func(
         context: at.as_ptr().cast(),
         entry: wanted.entry,
         type_id,
-        reserved: 0,
+        id: 0,
     }
 }
 
@@ -376,12 +414,12 @@ unsafe fn write_tags(instance: &Instance) {
 /// # Safety
 ///
 /// The instance must be new, with its imports and references in place.
-unsafe fn write_globals(instance: &Instance) {
+unsafe fn write_globals(store: &mut Store, instance: &Instance) -> Result<(), InstantiateError> {
     let module = &instance.module;
     let imported = module.module().num_imports.globals as usize;
     for (position, init) in module.module().global_inits.iter().enumerate() {
         let index = GlobalIndex::from_usize(imported + position);
-        let value = VmGlobal(instance.evaluate(init));
+        let value = VmGlobal(instance.evaluate(store, init)?);
         // SAFETY: the layout has a place for it.
         unsafe {
             instance
@@ -389,6 +427,7 @@ unsafe fn write_globals(instance: &Instance) {
                 .write(value)
         };
     }
+    Ok(())
 }
 
 /// Gives tables with an initial element that element.
@@ -396,16 +435,16 @@ unsafe fn write_globals(instance: &Instance) {
 /// # Safety
 ///
 /// The instance must be new, with its globals in place.
-unsafe fn fill_tables(instance: &Instance) {
+unsafe fn fill_tables(store: &mut Store, instance: &Instance) -> Result<(), InstantiateError> {
     let inits = &instance.module.module().table_inits;
     for (table, init) in instance.own_tables.iter().zip(inits) {
         if let Some(init) = init {
-            let value = instance.evaluate(init).0 as u64;
-            // SAFETY: nobody else knows of the table yet.
-            let table = unsafe { &mut *table.as_non_null().as_ptr() };
-            table
-                .fill(0, value, table.size())
+            let value = instance.evaluate(store, init)?.0 as u64;
+            let table = table.as_non_null();
+            // SAFETY: a table of this store, and nobody else knows of it yet.
+            unsafe { store.fill_table(table, 0, value, table.as_ref().size()) }
                 .expect("a table is as large as it is");
         }
     }
+    Ok(())
 }

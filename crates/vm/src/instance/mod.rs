@@ -12,12 +12,14 @@
 //! | `instantiate` | making one |
 //! | `imports` | checking what is imported |
 //! | `segments` | element and data segments |
-//! | `bulk` | `memory.*` and `table.*` instructions, for `exec`'s builtins |
+//! | `bulk` | `memory.*` instructions, for `exec`'s builtins |
 //! | `atomics` | waiting and notifying, for `exec`'s builtins |
 //! | `parking` | threads that wait in shared memories |
 //! | `const_expr` | initial values and offsets |
 //! | `host_func` | host functions as compiled code calls them |
-//! | `extern_heap` | the boxes behind `externref`s |
+//! | `heap` | the collected heap: its roots, and what the API does with objects |
+//! | `arrays` | allocation, arrays and casts, for `exec`'s builtins |
+//! | `tables` | writing to tables, with the collector's barrier |
 //! | `upcalls`, `reason`, `config` | what passes between a store and its embedder |
 //!
 //! This folder does not know how compiled code is entered or left: `exec` does.
@@ -30,13 +32,14 @@
 //! or `&Instance` of a store that compiled code has just called out of, as the witness for that.
 //! What changes inside an instance after it is made is in cells.
 
+mod arrays;
 mod atomics;
 mod bulk;
 mod config;
 mod const_expr;
 mod engine;
-mod extern_heap;
 mod extern_type;
+mod heap;
 mod host_func;
 mod host_objects;
 mod imports;
@@ -52,16 +55,20 @@ mod reason;
 mod segments;
 mod stable;
 mod store;
+mod tables;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod upcalls;
 
+pub use crate::gc::{
+    CollectorKind, GcConfig, GcStats, HeapError, OwnedRoot, RefKind, RootIndex, RootScope,
+};
 pub use config::{BacktraceLimits, StoreConfig};
 pub use engine::{Engine, Stubs};
-pub use extern_heap::HeapError;
 pub use extern_type::ExternType;
+pub use heap::FrameRoots;
 pub use host_func::{HostCall, HostFunc, MissingStubs};
 pub use host_objects::CreateError;
 pub use imports::{Import, ImportMismatch};

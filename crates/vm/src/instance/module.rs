@@ -7,10 +7,10 @@ use crate::code::EngineCode;
 use crate::mem::{ImageSource, ImageToken};
 use crate::types::{ModuleTypes, TooManyTypes};
 use hashbrown::HashMap;
-use sarsen_abi::Module;
-use sarsen_abi::types::{GlobalType, TableType};
+use sarsen_abi::types::{CompositeType, GlobalType, SubType, TableType, ValType};
 use sarsen_abi::vmctx::{VmCtxLayout, VmFuncRef};
 use sarsen_abi::{EntityIndex, FuncIndex, GlobalIndex, TableIndex, TagIndex, TypeId, TypeIndex};
+use sarsen_abi::{Feature, Module};
 use std::fmt;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
@@ -31,6 +31,10 @@ pub struct CompiledModule {
     funcref_offsets: Box<[u32]>,
     /// For every defined memory that has an image, the image's identity.
     image_tokens: Box<[Option<ImageToken>]>,
+    /// The defined globals that hold collected references.
+    collected_globals: Box<[GlobalIndex]>,
+    /// Whether compiled code may access the collected heap.
+    uses_heap: bool,
     /// Positions in [`Module::exports`] by name; made when first asked for.
     export_positions: OnceLock<HashMap<Box<str>, u32>>,
 }
@@ -84,6 +88,8 @@ impl CompiledModule {
             |image: &Option<_>| image.as_ref().map(|_| ImageToken::new(engine.slots()));
         let compiled = Arc::new(CompiledModule {
             funcref_offsets: funcref_offsets(&module, &layout),
+            collected_globals: collected_globals(&module),
+            uses_heap: uses_heap(&module),
             image_tokens: module.memory_images.iter().map(image_token).collect(),
             export_positions: OnceLock::new(),
             engine: Arc::clone(engine),
@@ -190,6 +196,21 @@ impl CompiledModule {
         types.filter_map(|((ty, &id), at)| ty.as_func().map(|_| (TypeIndex::new(at), id)))
     }
 
+    /// The globals that it defines that hold collected references.
+    pub(super) fn collected_globals(&self) -> &[GlobalIndex] {
+        &self.collected_globals
+    }
+
+    /// Whether compiled code may access the collected heap.
+    pub(super) fn uses_heap(&self) -> bool {
+        self.uses_heap
+    }
+
+    /// An index under which the module knows the type with this id.
+    pub(super) fn type_index(&self, id: TypeId) -> Option<TypeIndex> {
+        self.types.index_of(id)
+    }
+
     /// What its imports must be.
     pub(super) fn imports(&self) -> &[ImportSlot] {
         &self.imports
@@ -229,6 +250,11 @@ impl CompiledModule {
     }
 }
 
+/// Whether values of this type are collected references.
+pub(super) fn is_collected<R>(ty: &ValType<R>) -> bool {
+    matches!(ty, ValType::Ref(r) if r.is_collected())
+}
+
 fn global_type(module: &Module, ids: &[TypeId], global: GlobalIndex) -> GlobalType<TypeId> {
     let ty = &module.globals[global.index()];
     GlobalType {
@@ -246,6 +272,24 @@ fn extern_type(module: &Module, ids: &[TypeId], entity: EntityIndex) -> ExternTy
         EntityIndex::Global(i) => ExternType::Global(global_type(module, ids, i)),
         EntityIndex::Tag(i) => ExternType::Tag(id(module.tags[i.index()].signature)),
     }
+}
+
+fn collected_globals(module: &Module) -> Box<[GlobalIndex]> {
+    let first = module.num_imports.globals as usize;
+    let defined = (first..module.globals.len()).map(GlobalIndex::from_usize);
+    let collected = |global: &GlobalIndex| is_collected(&module.globals[global.index()].content);
+    defined.filter(collected).collect()
+}
+
+fn uses_heap(module: &Module) -> bool {
+    let object = |ty: &SubType| {
+        let composite = &ty.composite;
+        matches!(
+            composite,
+            CompositeType::Struct(_) | CompositeType::Array(_)
+        )
+    };
+    module.features_used.contains(Feature::Gc) || module.types.iter().any(object)
 }
 
 fn import_slots(module: &Module, types: &ModuleTypes, code: &EngineCode) -> Box<[ImportSlot]> {
@@ -283,7 +327,7 @@ fn funcref_templates(module: &Module, types: &ModuleTypes, code: &EngineCode) ->
             context: ptr::null_mut(),
             entry: stub(code.entry_ptr(ty)),
             type_id: types.ids()[ty.index()],
-            reserved: 0,
+            id: 0,
         }
     };
     module.escaping_funcs.iter().map(template).collect()

@@ -3,18 +3,17 @@
 //!
 //! `exec` takes it out again when the stay in compiled code has ended.
 
+pub use crate::gc::HostError;
 use sarsen_abi::TrapCode;
 use std::any::Any;
 use std::fmt;
-
-/// An error of the embedder's, opaque here: the API crate puts its own type in and takes it out
-/// again unchanged.
-pub type HostError = Box<dyn Any + Send>;
 
 /// Why compiled code was left before it returned.
 pub enum Reason {
     /// The guest did something wrong.
     Trap(TrapCode),
+    /// A reference could not be cast: [`TrapCode::CastFailure`], and the two types.
+    Cast(Box<str>),
     /// A host function or an upcall returned an error.
     Error(HostError),
     /// A host function or an upcall panicked; the payload of the panic.
@@ -31,6 +30,7 @@ impl fmt::Debug for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Trap(code) => f.debug_tuple("Trap").field(code).finish(),
+            Reason::Cast(types) => f.debug_tuple("Cast").field(types).finish(),
             Reason::Error(_) => f.write_str("Error(..)"),
             Reason::Panic(_) => f.write_str("Panic(..)"),
         }

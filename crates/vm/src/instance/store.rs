@@ -3,7 +3,7 @@
 //! # What it owns, and for how long
 //!
 //! Instances (their vmctx, memories, tables), the contexts of host functions, what the host made
-//! (memories, tables, globals, tags), the boxes behind `externref`s, and counts on the compiled
+//! (memories, tables, globals, tags), the collected heap, and counts on the compiled
 //! modules and registered types that any of it needs. All of it lives until the store is dropped,
 //! at addresses that do not change: a handle is a [`StoreId`] and a pointer, and a pointer is valid
 //! whenever the store with that id is at hand. An instance whose instantiation failed is kept too,
@@ -20,13 +20,13 @@
 
 use super::config::StoreConfig;
 use super::engine::Engine;
-use super::extern_heap::ExternHeap;
 use super::host_func::{HostFunc, HostFuncObject};
 use super::instance::Instance;
 use super::module::CompiledModule;
 use super::reason::Reason;
 use super::stable::Stable;
 use super::upcalls::{ResourceCounts, Upcalls};
+use crate::gc::Heap;
 use crate::mem::{LinearMemory, Table};
 use crate::types::RegisteredType;
 use sarsen_abi::TrapCode;
@@ -80,7 +80,9 @@ pub struct Store {
     pub(super) tables: Vec<Stable<Table>>,
     pub(super) globals: Vec<Stable<VmGlobal>>,
     pub(super) tags: Vec<Stable<VmTag>>,
-    pub(super) heap: Option<ExternHeap>,
+    /// Those of `globals` that hold collected references.
+    pub(super) collected_globals: Vec<NonNull<VmGlobal>>,
+    pub(super) heap: Option<Box<Heap>>,
     kept: Vec<Kept>,
     _pinned: PhantomPinned,
 }
@@ -109,6 +111,12 @@ impl Store {
                 fuel: 0,
                 epoch_deadline: 0,
                 heap_base: ptr::null_mut(),
+                alloc_next: 0,
+                alloc_end: 0,
+                remembered_next: ptr::null_mut(),
+                remembered_end: ptr::null_mut(),
+                func_table: ptr::null(),
+                func_table_length: 0,
             }),
             this: NonNull::dangling(),
             id: StoreId::fresh(),
@@ -128,6 +136,7 @@ impl Store {
             tables: Vec::new(),
             globals: Vec::new(),
             tags: Vec::new(),
+            collected_globals: Vec::new(),
             heap: None,
             kept: Vec::new(),
             _pinned: PhantomPinned,
@@ -275,6 +284,7 @@ impl Store {
             |i: &Stable<Instance>| unsafe { i.as_non_null().as_ref() }.owns_address(address);
         self.instances.iter().any(instance)
             || self.memories.iter().any(memory)
+            || self.engine().types().contains(address)
             || self.heap.as_ref().is_some_and(|heap| heap.owns(address))
     }
 }

@@ -36,7 +36,8 @@ pub(super) fn engine() -> Arc<Engine> {
         raise: std::ptr::null(),
         functions: [std::ptr::null(); BUILTIN_COUNT],
     }));
-    Engine::new(Settings::default(), builtins).unwrap()
+    // Nor has it frames.
+    Engine::new(Settings::default(), builtins, |_, _| {}).unwrap()
 }
 
 /// A store of `engine`.

@@ -6,10 +6,9 @@
 //! A group holds no pointer to another: those that it names are kept in the registry's own record of
 //! it, so that dropping a group's memory never drops another's, however long the chain.
 
+use super::defined::Defined;
 use sarsen_abi::TypeId;
-use sarsen_abi::canonical::{CanonicalGroup, CanonicalRef};
-use sarsen_abi::types::{CompositeType, FuncType};
-use std::sync::Arc;
+use sarsen_abi::canonical::CanonicalGroup;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A recursion group with the ids of its types.
@@ -21,8 +20,8 @@ pub(super) struct Group {
     pub(super) hash: u64,
     /// The id of each type.
     pub(super) ids: Box<[TypeId]>,
-    /// Each type that is a function type, with engine-wide references.
-    pub(super) funcs: Box<[Option<Arc<FuncType<TypeId>>>]>,
+    /// Each type, with engine-wide references.
+    pub(super) types: Box<[Defined]>,
     /// How many hold on to it. Goes up from zero only under the registry's lock.
     pub(super) holders: AtomicUsize,
     /// Whether it has been removed from the registry. Written under the registry's lock.
@@ -32,20 +31,17 @@ pub(super) struct Group {
 impl Group {
     /// A group with one holder.
     pub(super) fn new(canonical: CanonicalGroup, hash: u64, ids: Box<[TypeId]>) -> Group {
-        let resolve = |r| resolve(r, &ids);
-        let funcs = canonical
+        let types = canonical
             .types
             .iter()
-            .map(|ty| match &ty.composite {
-                CompositeType::Func(func) => Some(Arc::new(func.map(resolve))),
-                _ => None,
-            })
+            .enumerate()
+            .map(|(position, ty)| Defined::new(ty, position, &ids))
             .collect();
         Group {
             canonical,
             hash,
             ids,
-            funcs,
+            types,
             holders: AtomicUsize::new(1),
             removed: AtomicBool::new(false),
         }
@@ -55,18 +51,5 @@ impl Group {
     #[must_use]
     pub(super) fn let_go(&self) -> bool {
         self.holders.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// The engine-wide id of the declared supertype of the type at `position`.
-    pub(super) fn supertype(&self, position: usize) -> Option<TypeId> {
-        let supertype = self.canonical.types[position].supertype?;
-        Some(resolve(supertype, &self.ids))
-    }
-}
-
-fn resolve(r: CanonicalRef, ids: &[TypeId]) -> TypeId {
-    match r {
-        CanonicalRef::InGroup(position) => ids[position as usize],
-        CanonicalRef::Outside(id) => id,
     }
 }

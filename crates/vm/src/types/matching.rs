@@ -5,9 +5,14 @@
 //!
 //! Callers: linking (`instance`), and the checks of values that the host passes in.
 
-use super::Registry;
+use super::{Defined, Registry, Shape};
+use core::fmt;
 use sarsen_abi::TypeId;
-use sarsen_abi::types::{AbstractHeapType as A, GlobalType, HeapType, RefType, ValType};
+use sarsen_abi::heap::DEEP;
+use sarsen_abi::types::{
+    AbstractHeapType as A, CompositeType, FieldType, FuncType, GlobalType, HeapType, RefType,
+    StorageType, ValType,
+};
 
 /// Whether values of type `actual` are values of type `expected`.
 pub fn val_type_matches(
@@ -58,6 +63,98 @@ pub fn abstract_heap_type_matches(actual: &HeapType<TypeId>, expected: &HeapType
         (None, Some(_)) => actual.hierarchy() == expected.hierarchy() && is_bottom(kind(actual)),
         (None, None) => abstract_matches(kind(actual), kind(expected)),
     }
+}
+
+/// Whether functions of type `actual` can be called as functions of type `expected`.
+pub fn func_type_matches(
+    registry: &Registry,
+    actual: &FuncType<TypeId>,
+    expected: &FuncType<TypeId>,
+) -> bool {
+    let all = |actual: &[ValType<TypeId>], expected: &[ValType<TypeId>]| {
+        actual.len() == expected.len()
+            && std::iter::zip(actual, expected).all(|(a, e)| val_type_matches(registry, a, e))
+    };
+    all(&expected.params, &actual.params) && all(&actual.results, &expected.results)
+}
+
+/// Whether a field of type `actual` can be used as one of type `expected`: what is written must be
+/// of the same type, what is only read may be of a subtype.
+pub fn field_type_matches(
+    registry: &Registry,
+    actual: &FieldType<TypeId>,
+    expected: &FieldType<TypeId>,
+) -> bool {
+    let matches = |a: &StorageType<TypeId>, e: &StorageType<TypeId>| match (a, e) {
+        (StorageType::Val(a), StorageType::Val(e)) => val_type_matches(registry, a, e),
+        (a, e) => a == e,
+    };
+    let forth = matches(&actual.storage, &expected.storage);
+    let back = || matches(&expected.storage, &actual.storage);
+    actual.mutable == expected.mutable && forth && (!actual.mutable || back())
+}
+
+/// Why a type cannot have another as its supertype.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadSupertype {
+    /// The supertype is final.
+    Final,
+    /// Its values could not be used as those of the supertype.
+    Mismatch,
+    /// It would have too many supertypes.
+    TooDeep,
+}
+
+impl fmt::Display for BadSupertype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadSupertype::Final => f.write_str("the supertype is final"),
+            BadSupertype::Mismatch => f.write_str("the type does not match its supertype"),
+            BadSupertype::TooDeep => write!(f, "a type has at most {} supertypes", DEEP - 1),
+        }
+    }
+}
+
+impl std::error::Error for BadSupertype {}
+
+/// Whether a type composed like this may declare `supertype` as its supertype (core specification,
+/// §3.3 "Matching").
+///
+/// # Errors
+///
+/// Says why not.
+pub fn extends(
+    registry: &Registry,
+    composite: &CompositeType<TypeId>,
+    supertype: &Defined,
+) -> Result<(), BadSupertype> {
+    if supertype.is_final {
+        return Err(BadSupertype::Final);
+    }
+    let matches = match (composite, &supertype.shape) {
+        (CompositeType::Func(actual), Shape::Func(expected)) => {
+            func_type_matches(registry, actual, expected)
+        }
+        (CompositeType::Struct(actual), Shape::Struct(expected)) => {
+            actual.len() >= expected.fields.len()
+                && std::iter::zip(actual, &expected.fields)
+                    .all(|(a, e)| field_type_matches(registry, a, e))
+        }
+        (CompositeType::Array(actual), Shape::Array(expected)) => {
+            field_type_matches(registry, actual, &expected.element)
+        }
+        (CompositeType::Cont(actual), Shape::Cont(expected)) => {
+            registry.is_subtype(*actual, *expected)
+        }
+        _ => false,
+    };
+    if !matches {
+        return Err(BadSupertype::Mismatch);
+    }
+    if registry.depth(supertype.id) + 1 >= DEEP {
+        return Err(BadSupertype::TooDeep);
+    }
+    Ok(())
 }
 
 /// Whether a global of type `actual` can be imported as `expected`.

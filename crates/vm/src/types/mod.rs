@@ -6,9 +6,11 @@
 //!
 //! This folder knows nothing of modules' code, instances or stores.
 
+mod defined;
 mod group;
 pub mod matching;
 mod registry;
 mod rows;
 
+pub use defined::{ArrayShape, Defined, Shape, StructShape};
 pub use registry::{ModuleTypes, RegisteredType, Registry, TooManyTypes};

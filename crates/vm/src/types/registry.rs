@@ -2,7 +2,7 @@
 //!
 //! Whole recursion groups are kept in canonical form ([`sarsen_abi::canonical`]), each once, and
 //! counted. Registering takes a lock; looking up by id ([`Registry::is_subtype`],
-//! [`Registry::func_type_held`]) does not.
+//! [`Registry::kind`], [`Registry::defined_held`]) does not.
 //!
 //! # Who may touch what
 //!
@@ -30,11 +30,13 @@
 //!
 //! Callers: code loading (a module's types), host functions, and linking.
 
+use super::defined::Defined;
 use super::group::Group;
 use super::rows::Rows;
 use core::fmt;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use sarsen_abi::canonical::CanonicalGroup;
+use sarsen_abi::canonical::{CanonicalGroup, CanonicalRef};
+use sarsen_abi::heap::{FIRST_TYPE, Kind, ROW_SIZE};
 use sarsen_abi::types::{CompositeType, FuncType, SubType};
 use sarsen_abi::{Module, TypeId, TypeIndex};
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -68,7 +70,7 @@ struct State {
     /// Ids that were given out and are free again.
     free: Vec<TypeId>,
     /// The lowest id that was never given out. Zero never is: see [`super::rows`].
-    next: u32,
+    next: TypeId,
     /// How many types are registered.
     types: usize,
 }
@@ -94,7 +96,7 @@ impl Registry {
                 groups: HashTable::new(),
                 hasher: DefaultHashBuilder::default(),
                 free: Vec::new(),
-                next: 1,
+                next: FIRST_TYPE,
                 types: 0,
             }),
         })
@@ -160,13 +162,29 @@ impl Registry {
         self: &Arc<Self>,
         ty: &FuncType<TypeId>,
     ) -> Result<RegisteredType, TooManyTypes> {
-        let ty = SubType {
+        self.register_type(&SubType {
             is_final: true,
             supertype: None,
-            composite: CompositeType::Func(ty.map(sarsen_abi::canonical::CanonicalRef::Outside)),
-        };
+            composite: CompositeType::Func(ty.clone()),
+        })
+    }
+
+    /// Registers a type that the host made, as a recursion group of its own. The caller holds on to
+    /// the types that it names, and has checked its supertype ([`super::matching::extends`]).
+    ///
+    /// # Errors
+    ///
+    /// When the engine has no type ids left.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it names a type that is not registered here.
+    pub fn register_type(
+        self: &Arc<Self>,
+        ty: &SubType<TypeId>,
+    ) -> Result<RegisteredType, TooManyTypes> {
         let canonical = CanonicalGroup {
-            types: Box::new([ty]),
+            types: Box::new([ty.map(CanonicalRef::Outside)]),
         };
         let group = self.intern(&mut self.lock(), canonical)?;
         Ok(RegisteredType {
@@ -193,7 +211,7 @@ impl Registry {
     pub fn func_type(&self, id: TypeId) -> Option<Arc<FuncType<TypeId>>> {
         let state = self.lock();
         let (group, position) = self.group_locked(&state, id)?;
-        group.funcs[position].clone()
+        group.types[position].as_func().cloned()
     }
 
     /// The function type with this id, or `None` when it is no function type. Takes no lock.
@@ -204,9 +222,50 @@ impl Registry {
     /// [`RegisteredType`], or anything that itself lives as long as one of these (such as an
     /// instance or function of a live store).
     pub unsafe fn func_type_held(&self, id: TypeId) -> Option<&Arc<FuncType<TypeId>>> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { self.defined_held(id) }?.as_func()
+    }
+
+    /// The type with this id, with the layout of its objects, or `None` when there is none. Takes no
+    /// lock.
+    ///
+    /// # Safety
+    ///
+    /// As [`Registry::func_type_held`]. An id read from a heap says nothing about who holds it.
+    pub unsafe fn defined_held(&self, id: TypeId) -> Option<&Defined> {
         let (group, position) = self.rows.group(id)?;
         // SAFETY: a group that is held is in the registry, which keeps an `Arc` of it.
-        unsafe { group.as_ref() }.funcs[position].as_ref()
+        Some(&unsafe { group.as_ref() }.types[position])
+    }
+
+    /// What the type with this id is: also of the ids that are reserved, and [`Kind::None`] of those
+    /// that no type has. Takes no lock.
+    pub fn kind(&self, id: TypeId) -> Kind {
+        self.rows.kind(id)
+    }
+
+    /// How many supertypes the type with this id has, declared by it or by one of them; zero when
+    /// there is no such type. Takes no lock.
+    pub fn depth(&self, id: TypeId) -> usize {
+        self.rows.depth(id)
+    }
+
+    /// Where compiled code finds the row of a type, at its id from here
+    /// ([`sarsen_abi::heap::TypeRow`]). Never changes.
+    pub fn rows_base(&self) -> *const u8 {
+        self.rows.base()
+    }
+
+    /// Where compiled code finds the ancestors of deep types, at
+    /// [`sarsen_abi::heap::DEEP_SCALE`] times their ids from here. Never changes.
+    pub fn deep_base(&self) -> *const u8 {
+        self.rows.deep_base()
+    }
+
+    /// Whether `address` is one that a type id, a damaged one too, leads compiled code to. Takes no
+    /// lock, and may be called in a signal handler.
+    pub fn contains(&self, address: usize) -> bool {
+        self.rows.contains(address)
     }
 
     /// Whether values of type `actual` are values of type `expected`: the same type, or one that
@@ -257,10 +316,10 @@ impl Registry {
         let ids = self.allocate(state, canonical.types.len())?;
         let named = self.hold_named(state, &canonical);
         let group = Arc::new(Group::new(canonical, hash, ids));
-        for (position, &id) in group.ids.iter().enumerate() {
+        for (position, ty) in group.types.iter().enumerate() {
             let pointer = NonNull::from(&*group);
             self.rows
-                .write(id, group.supertype(position), pointer, position as u32);
+                .write(ty.id, ty.kind(), ty.supertype, pointer, position as u32);
         }
         state.types += group.ids.len();
         let record = Record {
@@ -273,13 +332,17 @@ impl Registry {
 
     fn allocate(&self, state: &mut State, count: usize) -> Result<Box<[TypeId]>, TooManyTypes> {
         let recycled = count.min(state.free.len());
-        let fresh = u32::try_from(count - recycled).map_err(|_| TooManyTypes)?;
-        let next = state.next.checked_add(fresh).ok_or(TooManyTypes)?;
-        if !self.rows.make_room(next) {
-            return Err(TooManyTypes);
-        }
+        let next = u32::try_from(count - recycled)
+            .ok()
+            .and_then(|fresh| fresh.checked_mul(ROW_SIZE))
+            .and_then(|fresh| state.next.0.checked_add(fresh))
+            .map(TypeId)
+            .filter(|&next| self.rows.make_room(next))
+            .ok_or(TooManyTypes)?;
         let keep = state.free.len() - recycled;
-        let fresh = (state.next..next).map(TypeId);
+        let fresh = (state.next.0..next.0)
+            .step_by(ROW_SIZE as usize)
+            .map(TypeId);
         let ids = state.free.drain(keep..).chain(fresh).collect();
         state.next = next;
         Ok(ids)
@@ -382,8 +445,17 @@ impl ModuleTypes {
     ///
     /// Panics when the module has no such type.
     pub fn func_type(&self, index: TypeIndex) -> Option<&Arc<FuncType<TypeId>>> {
+        self.defined(index).as_func()
+    }
+
+    /// The type with engine-wide references.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the module has no such type.
+    pub fn defined(&self, index: TypeIndex) -> &Defined {
         // SAFETY: this registration holds the type, and the result borrows it.
-        unsafe { self.registry.func_type_held(self.id(index)) }
+        unsafe { self.registry.defined_held(self.id(index)) }.expect("it is registered")
     }
 
     /// Where the types are registered.
@@ -417,7 +489,12 @@ impl RegisteredType {
 
     /// The type, if it is a function type.
     pub fn func_type(&self) -> Option<&Arc<FuncType<TypeId>>> {
-        self.group.funcs[self.position].as_ref()
+        self.defined().as_func()
+    }
+
+    /// The type.
+    pub fn defined(&self) -> &Defined {
+        &self.group.types[self.position]
     }
 
     /// Where it is registered.

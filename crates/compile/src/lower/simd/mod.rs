@@ -66,7 +66,7 @@ impl Lowering<'_, '_> {
     }
 
     /// The same bits as another type of vector.
-    fn as_vector(&mut self, x: Value, ty: Type) -> Value {
+    pub(super) fn as_vector(&mut self, x: Value, ty: Type) -> Value {
         let x = self.before_bitcast(x);
         if self.type_of(x) == ty {
             return x;

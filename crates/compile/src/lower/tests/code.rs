@@ -157,12 +157,14 @@ fn an_indirect_call_checks_only_what_it_must() {
 }
 
 #[test]
-fn a_call_of_a_type_that_has_subtypes_asks_the_runtime_out_of_line() {
+fn a_call_of_a_type_that_has_subtypes_compares_one_ancestor() {
     let code = clif_with_gc_types(
         "(module (type $f (sub (func))) (table 4 funcref)
            (func (param i32) (call_indirect (type $f) (local.get 0))))",
     );
-    assert_eq!(count(&code, "cold"), 1, "{code}");
+    assert_eq!(count(&code, "block"), 1, "{code}");
+    assert_eq!(count(&code, "icmp eq"), 1, "{code}");
+    assert_eq!(count(&code, "call fn"), 0, "{code}");
 }
 
 #[test]

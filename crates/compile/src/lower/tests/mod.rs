@@ -5,6 +5,7 @@
 mod atomics;
 mod checks;
 mod code;
+mod gc;
 mod hints;
 mod inlining;
 mod large;

@@ -86,6 +86,7 @@ fn proposals_compile() {
         Proposal::ExtendedConst,
         Proposal::Simd,
         Proposal::RelaxedSimd,
+        Proposal::GC,
     ];
     for name in supported {
         let functions = compile_files(proposal(name), &Settings::default());

@@ -5,7 +5,7 @@ use cranelift_codegen::entity::EntitySet;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
-    AbiParam, Function, InstBuilder, MemFlagsData, Signature, UserFuncName, Value,
+    AbiParam, Function, InstBuilder, MemFlagsData, Signature, TrapCode, UserFuncName, Value,
 };
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_codegen::settings;
@@ -57,6 +57,7 @@ fn address(builder: &mut FunctionBuilder<'_>, base: Value, reference: Value) -> 
 }
 
 fn load(builder: &mut FunctionBuilder<'_>, flags: MemFlagsData, address: Value) -> Value {
+    let flags = flags.with_trap_code(Some(TrapCode::HEAP_OUT_OF_BOUNDS));
     builder.ins().load(I64, flags, address, 8)
 }
 
@@ -151,6 +152,83 @@ fn a_pure_load_of_a_reference_is_rejected() {
         vec![loaded]
     }));
     assert!(matches!(outcome, Err(Violation::PureLoad(_))));
+}
+
+#[test]
+fn an_element_address_that_outlives_a_safepoint_is_rejected() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        builder.declare_value_needs_stack_map(reference);
+        let index = builder.ins().iconst(I32, 12);
+        let offset = builder.ins().iadd(reference, index);
+        let nowhere = builder.ins().iconst(I32, 0);
+        let is_past_end = builder.ins().icmp(IntCC::Equal, index, nowhere);
+        let guarded = builder
+            .ins()
+            .select_spectre_guard(is_past_end, nowhere, offset);
+        let address = address(builder, pointer, guarded);
+        call(builder, pointer);
+        let value = load(builder, MemFlagsData::trusted(), address);
+        builder.ins().return_(&[value]);
+        vec![]
+    }));
+    assert!(matches!(
+        outcome,
+        Err(Violation::AddressAcrossSafepoint(..))
+    ));
+}
+
+#[test]
+fn an_address_that_a_loop_carries_across_a_safepoint_is_rejected() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        let head = builder.create_block();
+        let at = builder.append_block_param(head, I64);
+        let start = address(builder, pointer, reference);
+        builder.ins().jump(head, &[start.into()]);
+        builder.switch_to_block(head);
+        load(builder, MemFlagsData::trusted(), at);
+        call(builder, pointer);
+        let next = builder.ins().iadd_imm_s(at, 8);
+        builder.ins().jump(head, &[next.into()]);
+        vec![]
+    }));
+    assert!(matches!(
+        outcome,
+        Err(Violation::AddressAcrossSafepoint(..))
+    ));
+}
+
+#[test]
+fn an_access_of_the_heap_that_cannot_trap_is_rejected() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        let address = address(builder, pointer, reference);
+        let value = builder.ins().load(I64, MemFlagsData::trusted(), address, 8);
+        builder.ins().return_(&[value]);
+        vec![]
+    }));
+    assert!(matches!(outcome, Err(Violation::AccessWithoutTrap(_))));
+    let outcome = verdict(function(|builder, pointer, reference| {
+        let address = address(builder, pointer, reference);
+        builder
+            .ins()
+            .store(MemFlagsData::trusted(), pointer, address, 8);
+        builder.ins().return_(&[pointer]);
+        vec![]
+    }));
+    assert!(matches!(outcome, Err(Violation::AccessWithoutTrap(_))));
+}
+
+#[test]
+fn an_address_may_be_stored_before_a_safepoint() {
+    let outcome = verdict(function(|builder, pointer, reference| {
+        let slot = address(builder, pointer, reference);
+        builder
+            .ins()
+            .store(MemFlagsData::trusted(), slot, pointer, 8);
+        call(builder, pointer);
+        builder.ins().return_(&[pointer]);
+        vec![]
+    }));
+    assert_eq!(outcome, Ok(()));
 }
 
 #[test]

@@ -104,6 +104,97 @@ fn every_function_that_something_names_needs_a_reference() {
 }
 
 #[test]
+fn a_function_named_inside_an_allocation_needs_a_reference() {
+    let bytes = wasm(
+        "(module
+            (type $f (func))
+            (type $s (struct (field (ref $f))))
+            (type $a (array (ref null $s)))
+            (func $in_struct)
+            (func $in_table)
+            (func $in_segment)
+            (table 1 (ref null $a)
+                (array.new_fixed $a 1 (struct.new $s (ref.func $in_table))))
+            (global (ref $s) (struct.new $s (ref.func $in_struct)))
+            (elem (ref $s) (item (struct.new $s (ref.func $in_segment)))))",
+    );
+    let module = read_ok(&bytes).module;
+    let expected: Vec<_> = (0..3).map(FuncIndex::new).collect();
+    assert_eq!(module.escaping_funcs, expected);
+    assert_eq!(module.check(), Ok(()));
+}
+
+#[test]
+fn constant_expressions_may_allocate_and_convert() {
+    let bytes = wasm(
+        "(module
+            (type $s (sub (struct (field i8) (field f64))))
+            (type $t (sub $s (struct (field i8) (field f64) (field (ref i31)))))
+            (type $a (array (mut (ref null $s))))
+            (global $s (ref $s) (struct.new_default $s))
+            (global $t (ref $s)
+                (struct.new $t (i32.const 1) (f64.const 2) (ref.i31 (i32.const 3))))
+            (global (ref $a) (array.new $a (global.get $t) (i32.const 4)))
+            (global (ref $a) (array.new_default $a (i32.const 5)))
+            (global $fixed (ref null $a)
+                (array.new_fixed $a 2 (global.get $s) (global.get $t)))
+            (global $outside externref (extern.convert_any (global.get $fixed)))
+            (global anyref (any.convert_extern (global.get $outside))))",
+    );
+    let module = read_ok(&bytes).module;
+    let [s, t, a] = [0, 1, 2].map(TypeIndex::new);
+    let global = |index| ConstOp::GlobalGet(GlobalIndex::new(index));
+    assert_eq!(
+        module.global_inits,
+        [
+            const_expr(&[ConstOp::StructNewDefault(s)]),
+            const_expr(&[
+                ConstOp::I32Const(1),
+                ConstOp::F64Const(2.0_f64.to_bits()),
+                ConstOp::I32Const(3),
+                ConstOp::RefI31,
+                ConstOp::StructNew(t),
+            ]),
+            const_expr(&[global(1), ConstOp::I32Const(4), ConstOp::ArrayNew(a)]),
+            const_expr(&[ConstOp::I32Const(5), ConstOp::ArrayNewDefault(a)]),
+            const_expr(&[global(0), global(1), ConstOp::ArrayNewFixed(a, 2)]),
+            const_expr(&[global(4), ConstOp::ExternConvertAny]),
+            const_expr(&[global(5), ConstOp::AnyConvertExtern]),
+        ]
+    );
+    assert_eq!(module.check(), Ok(()));
+}
+
+/// Instantiation makes a heap for modules that use this feature.
+#[test]
+fn a_module_that_can_allocate_is_seen_to_use_collected_types() {
+    for text in [
+        "(type (struct))",
+        "(type (array i8))",
+        "(func (drop (ref.i31 (i32.const 0))))",
+        "(func (param externref) (drop (any.convert_extern (local.get 0))))",
+        "(func (param funcref) (drop (ref.test nullfuncref (local.get 0))))",
+        "(global i31ref (ref.i31 (i32.const 0)))",
+        "(global anyref (ref.null none))",
+        "(table 1 arrayref)",
+        "(func (param eqref))",
+        "(rec (type (func)))",
+    ] {
+        let bytes = wasm(&format!("(module {text})"));
+        let used = read_ok(&bytes).module.features_used;
+        assert!(used.contains(Feature::Gc), "{text}");
+    }
+    for text in [
+        "(table 1 externref) (global funcref (ref.null func))",
+        "(type $f (func)) (func (param (ref $f)))",
+    ] {
+        let bytes = wasm(&format!("(module {text})"));
+        let used = read_ok(&bytes).module.features_used;
+        assert!(!used.contains(Feature::Gc), "{text}");
+    }
+}
+
+#[test]
 fn element_segments_keep_their_modes_and_items() {
     let bytes = wasm(
         r#"(module

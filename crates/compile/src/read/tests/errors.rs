@@ -91,12 +91,7 @@ fn what_a_feature_brings_is_refused_without_it() {
         let bytes = wasm(&format!("(module {text})"));
         let accepted = read(&bytes, all_features());
         assert!(accepted.is_ok(), "{}: {:?}", feature.name(), accepted.err());
-        let mut off = all_but(feature);
-        // These build on the feature that is off.
-        if feature == Feature::FunctionReferences {
-            off.set(Feature::Gc, false);
-        }
-        read_error(&bytes, off);
+        read_error(&bytes, all_but(feature));
     }
 }
 
@@ -107,12 +102,4 @@ fn unsound_names_do_not_make_a_module_invalid() {
     bytes.extend_from_slice(&[0, 13, 4, b'n', b'a', b'm', b'e', 1, 4, 1, 7, 1, b'x', 2, 9]);
     let translation = read(&bytes, Features::default()).expect("custom sections cannot be invalid");
     assert!(translation.names.funcs.is_empty());
-}
-
-#[test]
-fn an_allocating_constant_expression_is_refused_with_its_offset() {
-    let bytes = wasm("(module (type $s (struct)) (global anyref (struct.new $s)))");
-    let error = read_error(&bytes, all_features());
-    assert!(error.message().contains("constant expression"), "{error}");
-    assert!(error.offset().is_some());
 }

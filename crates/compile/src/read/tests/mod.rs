@@ -5,6 +5,7 @@ mod data;
 mod declarations;
 mod errors;
 mod limits;
+mod suite;
 
 use super::{Translation, read};
 use crate::error::CompileError;
