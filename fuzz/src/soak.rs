@@ -103,7 +103,7 @@ fn run_seeds<P: Peer>(options: &Options) -> ExitCode {
                     }
                 }
             }
-            if seed % 8 == 0 {
+            if seed.is_multiple_of(8) {
                 damaged_module(&case, &mut Random::new(seed));
             } else if seed % 8 == 1 {
                 damaged_image(&case, &mut Random::new(seed));

@@ -21,14 +21,18 @@ pub(crate) struct Wasmtime {
 impl Default for Wasmtime {
     fn default() -> Wasmtime {
         Wasmtime {
-            compiler: engine("x86_64-unknown-linux-gnu", true),
-            interpreter: engine("pulley64", false),
+            compiler: engine(None),
+            interpreter: engine(Some("pulley64")),
         }
     }
 }
 
-/// An engine with every proposal that is generated, but perhaps threads.
-fn engine(target: &str, threads: bool) -> Engine {
+/// An engine with every proposal that is generated; for the interpreter, which has none, without threads.
+///
+/// To name this machine's target would be to do without what its processor has beyond the least, and
+/// then NaNs that multiplying and adding makes are not canonical: a library's function makes them.
+fn engine(interpreter: Option<&str>) -> Engine {
+    let threads = interpreter.is_none();
     let mut config = Config::new();
     config
         .wasm_custom_page_sizes(true)
@@ -44,7 +48,9 @@ fn engine(target: &str, threads: bool) -> Engine {
         .cranelift_opt_level(OptLevel::None)
         .wasm_backtrace_max_frames(None)
         .max_wasm_stack(2 << 20);
-    config.target(target).expect("it is a target");
+    if let Some(target) = interpreter {
+        config.target(target).expect("it is a target");
+    }
     Engine::new(&config).expect("the settings are possible")
 }
 
