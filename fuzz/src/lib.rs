@@ -6,12 +6,16 @@
 //! results, traps, calls of the host, memories, tables, globals. `damage` changes bytes of modules and
 //! images, which must not do worse than fail.
 //!
+//! `graphs` makes programs that build and change graphs of objects, and compares what they compute with a
+//! model in Rust, with collections at every allocation and without.
+//!
 //! The same bytes make the same case and the same outcome, whoever chose them: a seed (the smoke run in
 //! `tests`, and `soak`) or a fuzzer (`fuzz_targets`).
 
 mod compare;
 mod damage;
 mod generate;
+mod graphs;
 mod host;
 mod observe;
 mod ours;
@@ -21,4 +25,5 @@ mod theirs;
 pub use compare::{Bench, Counts, Difference};
 pub use damage::{damaged_image, damaged_module};
 pub use generate::{Case, Loading, Settings};
+pub use graphs::Program;
 pub use random::Random;
