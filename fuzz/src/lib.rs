@@ -7,12 +7,16 @@
 //! compiler with more proposals, in a workspace of its own. `damage` changes bytes of modules and
 //! images, which must not do worse than fail.
 //!
+//! `graphs` makes programs that build and change graphs of objects, and compares what they compute with a
+//! model in Rust, with collections at every allocation and without.
+//!
 //! The same bytes make the same case and the same outcome, whoever chose them: a seed (the smoke run in
 //! `tests`, and `soak`) or a fuzzer (`fuzz_targets`).
 
 mod compare;
 mod damage;
 mod generate;
+mod graphs;
 pub mod host;
 pub mod observe;
 mod ours;
@@ -27,6 +31,7 @@ mod vectors;
 pub use compare::{Bench, Counts, Difference};
 pub use damage::{damaged_image, damaged_module};
 pub use generate::{Case, Loading, Settings};
+pub use graphs::Program;
 pub use peer::{Abilities, Peer};
 pub use random::Random;
 pub use soak::soak;

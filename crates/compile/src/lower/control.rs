@@ -205,20 +205,25 @@ impl Lowering<'_, '_> {
         self.open(LabelKind::Block, LabelType::Block(ty));
     }
 
-    /// `loop`
-    pub(super) fn loop_(&mut self, ty: BlockType) {
+    /// `loop`, which is at `offset` bytes from the beginning of the module
+    pub(super) fn loop_(&mut self, ty: BlockType, offset: u64) -> Result<()> {
         self.flush_fuel();
+        let invariants = self.loop_invariants(offset)?;
         let ty = LabelType::Block(ty);
         let params = self.param_reprs(ty);
         let header = self.block_with_params(&params);
         let args = self.top_args(params.len());
         self.builder.ins().jump(header, &args);
         self.builder.switch_to_block(header);
+        for (variable, value) in invariants {
+            self.builder.def_var(variable, value);
+        }
         self.open(LabelKind::Loop { header }, ty);
         let height = self.stack.len() - params.len();
         self.stack.truncate(height);
         self.stack.extend(self.builder.block_params(header));
         self.interruption_point();
+        Ok(())
     }
 
     /// `if`

@@ -27,7 +27,7 @@ impl Lowering<'_, '_> {
             O::Unreachable => self.trap_unreachable(),
             O::Nop => {}
             O::Block { blockty } => self.block(blockty),
-            O::Loop { blockty } => self.loop_(blockty),
+            O::Loop { blockty } => self.loop_(blockty, offset)?,
             O::If { blockty } => self.if_(blockty),
             O::Else => self.else_(),
             O::End => self.end(),

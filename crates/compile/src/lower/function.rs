@@ -11,6 +11,7 @@ use super::hint::ColdEdges;
 use super::inline::InlineState;
 use super::interrupt::FuelCounter;
 use super::local::Local;
+use super::loops::Loops;
 use super::memory::MemoryAccess;
 use super::region::Region;
 use super::signature::{POINTER, Repr, wasm_signature};
@@ -72,6 +73,8 @@ pub(super) struct Frame {
     pub(super) floor: usize,
     /// Its parameters and locals.
     pub(super) locals: Vec<Local>,
+    /// What its loops do with references in locals, once one has begun.
+    pub(super) loops: Option<Loops>,
 }
 
 /// Where values go that are computed once and used anywhere.
@@ -137,6 +140,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
                 func,
                 floor: 0,
                 locals: Vec::new(),
+                loops: None,
             },
             source: SourceRecorder::new(start),
             callees: Callees::default(),

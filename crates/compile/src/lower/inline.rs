@@ -185,6 +185,7 @@ impl Lowering<'_, '_> {
             func,
             floor: self.labels.len(),
             locals,
+            loops: None,
         }
     }
 }

@@ -19,7 +19,7 @@
 //! | `hint` | which blocks seldom run |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
 //! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
-//! | `facts` | what is known of references: their types, the lengths of arrays |
+//! | `facts`, `loops` | what is known of references: their types, the lengths of arrays; how loops keep it |
 //! | `module_context` | what all lowerings of a module share |
 //!
 //! Invariants of what comes out:
@@ -48,6 +48,7 @@ mod hint;
 mod inline;
 mod interrupt;
 mod local;
+mod loops;
 mod memory;
 mod module_context;
 mod numeric;

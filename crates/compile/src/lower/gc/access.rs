@@ -114,7 +114,7 @@ impl Lowering<'_, '_> {
     }
 
     /// The number of elements of an array. Null traps.
-    pub(super) fn array_length(&mut self, array: Value) -> Value {
+    pub(in crate::lower) fn array_length(&mut self, array: Value) -> Value {
         if let Some(length) = self.facts.length(array) {
             return length;
         }
