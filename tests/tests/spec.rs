@@ -75,7 +75,11 @@ fn main() {
     let mut zealous = Config::new();
     zealous.gc_zeal(Some(NonZeroU32::MIN));
     for file in proposal(Proposal::GC) {
-        trials.push(trial(format!("gc-zeal/{}", file.name()), file.raw(), &zealous));
+        trials.push(trial(
+            format!("gc-zeal/{}", file.name()),
+            file.raw(),
+            &zealous,
+        ));
     }
     for (skipped, _) in SKIPPED {
         let exists = trials.iter().any(|trial| trial.name() == *skipped);

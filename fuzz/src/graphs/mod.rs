@@ -115,8 +115,8 @@ impl Program {
             program.arrays.push(field(&mut random, structs, arrays));
         }
         for index in 0..structs {
-            let supertype = (index > 0 && random.below(2) == 0)
-                .then(|| random.below(index as u64) as usize);
+            let supertype =
+                (index > 0 && random.below(2) == 0).then(|| random.below(index as u64) as usize);
             let mut fields = supertype.map_or_else(Vec::new, |s| program.structs[s].fields.clone());
             for _ in 0..random.below(5) {
                 fields.push(field(&mut random, structs, arrays));
@@ -160,7 +160,13 @@ impl Program {
             }
             20 => O::ArraySet(to, array, index, value(random)),
             21 => O::ArrayGet(from, array, index, to),
-            22 => O::ArrayFill(to, array, index, random.below(LENGTHS) as u32, value(random)),
+            22 => O::ArrayFill(
+                to,
+                array,
+                index,
+                random.below(LENGTHS) as u32,
+                value(random),
+            ),
             23 => {
                 let (start, count) = (random.below(LENGTHS) as u32, random.below(LENGTHS) as u32);
                 O::ArrayCopy(to, from, array, index, start, count)

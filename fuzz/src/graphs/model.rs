@@ -253,9 +253,7 @@ impl<'a> Model<'a> {
                     let above = types.filter(|&ty| self.program.is_subtype(*own, ty));
                     above.fold(4, |bits, ty| bits | 1 << (16 + ty))
                 }
-                Object::Array(own, elements) => {
-                    8 | 1 << (32 + own) | (elements.len() as u64) << 48
-                }
+                Object::Array(own, elements) => 8 | 1 << (32 + own) | (elements.len() as u64) << 48,
             },
         }
     }

@@ -36,7 +36,9 @@ pub(super) fn module(program: &Program) -> String {
 fn types(program: &Program, text: &mut String) {
     text.push_str("(rec\n");
     for (index, structure) in program.structs.iter().enumerate() {
-        let supertype = structure.supertype.map_or_else(String::new, |s| format!("$s{s}"));
+        let supertype = structure
+            .supertype
+            .map_or_else(String::new, |s| format!("$s{s}"));
         let _ = write!(text, "(type $s{index} (sub {supertype} (struct");
         for field in &structure.fields {
             let _ = write!(text, " (field (mut {}))", storage(*field));
@@ -78,7 +80,10 @@ fn conversion(field: Field) -> String {
 fn conversions(program: &Program, text: &mut String) {
     let structs = (0..program.structs.len()).map(Field::Struct);
     let arrays = (0..program.arrays.len()).map(Field::Array);
-    let all = [Field::Any, Field::Eq, Field::I31].into_iter().chain(structs).chain(arrays);
+    let all = [Field::Any, Field::Eq, Field::I31]
+        .into_iter()
+        .chain(structs)
+        .chain(arrays);
     for (index, field) in all.enumerate() {
         let (name, heap) = (conversion(field), heap_type(field));
         let body = match index % 3 {
@@ -99,7 +104,10 @@ fn conversions(program: &Program, text: &mut String) {
                  (ref.null {heap})"
             ),
         };
-        let _ = writeln!(text, "(func {name} (param anyref) (result (ref null {heap})) {body})");
+        let _ = writeln!(
+            text,
+            "(func {name} (param anyref) (result (ref null {heap})) {body})"
+        );
     }
 }
 
@@ -150,13 +158,21 @@ fn hash(program: &Program, text: &mut String) {
         for (field, ty) in structure.fields.iter().enumerate() {
             let object = format!("(ref.cast (ref $s{index}) (local.get $r))");
             let read = read_field(&format!("$s{index} {field} {object}"), "struct", *ty);
-            let _ = writeln!(text, "(local.set $h (call $blend (local.get $h) {}))", hashed(&read, *ty));
+            let _ = writeln!(
+                text,
+                "(local.set $h (call $blend (local.get $h) {}))",
+                hashed(&read, *ty)
+            );
         }
         text.push_str("(return (local.get $h))))\n");
     }
     for (index, &element) in program.arrays.iter().enumerate() {
         let array = format!("(ref.cast (ref $a{index}) (local.get $r))");
-        let read = read_field(&format!("$a{index} {array} (local.get $i)"), "array", element);
+        let read = read_field(
+            &format!("$a{index} {array} (local.get $i)"),
+            "array",
+            element,
+        );
         let _ = writeln!(
             text,
             "(if (ref.test (ref $a{index}) (local.get $r)) (then
@@ -273,7 +289,10 @@ fn written(program: &Program, operation: &Operation) -> String {
         }
         O::NewArray(to, ty, length, v) => {
             let element = value(program.arrays[*ty], v);
-            put(*to, &format!("(array.new $a{ty} {element} (i32.const {length}))"))
+            put(
+                *to,
+                &format!("(array.new $a{ty} {element} (i32.const {length}))"),
+            )
         }
         O::NewFixed(to, ty, values) => {
             let elements = values.iter().map(|v| value(program.arrays[*ty], v));
@@ -285,14 +304,25 @@ fn written(program: &Program, operation: &Operation) -> String {
         O::Clear(to) => put(*to, "(ref.null none)"),
         O::Move(to, from) => put(*to, &get(*from)),
         O::Set(at, ty, field, v) => {
-            let (name, v) = (format!("$s{ty}"), value(program.structs[*ty].fields[*field], v));
+            let (name, v) = (
+                format!("$s{ty}"),
+                value(program.structs[*ty].fields[*field], v),
+            );
             let object = cast(*at, &name);
-            guarded(*at, &name, &format!("(struct.set {name} {field} {object} {v})"))
+            guarded(
+                *at,
+                &name,
+                &format!("(struct.set {name} {field} {object} {v})"),
+            )
         }
         O::Get(at, ty, field, to) => {
             let name = format!("$s{ty}");
             let kind = program.structs[*ty].fields[*field];
-            let read = read_field(&format!("{name} {field} {}", cast(*at, &name)), "struct", kind);
+            let read = read_field(
+                &format!("{name} {field} {}", cast(*at, &name)),
+                "struct",
+                kind,
+            );
             guarded(*at, &name, &read_into(&read, kind, *to))
         }
         O::ArraySet(at, ty, index, v) => {
