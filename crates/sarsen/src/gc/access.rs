@@ -13,9 +13,7 @@ use crate::trap::Trap;
 use crate::val::{Val, ValRaw};
 use core::any::Any;
 use sarsen_abi::TypeId;
-use sarsen_abi::types::{
-    self as abi, AbstractHeapType, HeapType, Hierarchy, RefType, StorageType,
-};
+use sarsen_abi::types::{self as abi, AbstractHeapType, HeapType, Hierarchy, RefType, StorageType};
 use sarsen_vm::gc::{self, OwnedRoot, Place, RefKind};
 use sarsen_vm::types::RegisteredType;
 use std::sync::Arc;
@@ -199,7 +197,9 @@ impl StoreOpaque {
     ) -> Result<u32> {
         // SAFETY: the caller's promise.
         let made = unsafe { self.vm_mut().alloc_struct(ty, fields) };
-        Ok(made.map_err(|error| heap_error(error, u64::from(size)))?.get())
+        Ok(made
+            .map_err(|error| heap_error(error, u64::from(size)))?
+            .get())
     }
 
     /// # Safety
@@ -233,9 +233,7 @@ impl StoreOpaque {
 
     pub(super) fn allocate_extern(&mut self, data: Box<dyn Any + Send + Sync>) -> Result<u32> {
         let made = self.vm_mut().new_externref(data);
-        Ok(made
-            .map_err(|error| heap_error(error, EXTERN_SIZE))?
-            .get())
+        Ok(made.map_err(|error| heap_error(error, EXTERN_SIZE))?.get())
     }
 
     /// Collects all garbage.
