@@ -5,7 +5,7 @@
 
 use super::{spectest, values};
 use anyhow::{Context, Result, bail};
-use sarsen::{Caller, Engine, Extern, Instance, Linker, Module, Store, Trap, Val};
+use sarsen::{Caller, Engine, Extern, Instance, Linker, Module, Store, ThrownException, Trap, Val};
 use std::collections::HashMap;
 use wast::token::Id;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
@@ -71,7 +71,7 @@ impl Runner {
             D::AssertUnlinkable {
                 module, message, ..
             } => self.assert_unlinkable(module, message),
-            D::AssertException { .. } => bail!("exceptions are not supported yet"),
+            D::AssertException { exec, .. } => self.assert_exception(exec),
             D::AssertSuspension { exec, message, .. } => self.assert_trap(exec, message),
             D::Thread(_) => bail!("threads are not supported yet"),
             D::Wait { .. } => bail!("threads are not supported yet"),
@@ -189,6 +189,17 @@ impl Runner {
         match self.perform(exec) {
             Ok(results) => bail!("expected the trap {message:?}, found the results {results:?}"),
             Err(error) => check_trap(&error, message),
+        }
+    }
+
+    fn assert_exception(&mut self, exec: WastExecute<'_>) -> Result<()> {
+        match self.perform(exec) {
+            Ok(results) => bail!("expected an exception, found the results {results:?}"),
+            Err(error) if error.is::<ThrownException>() => {
+                let exception = self.store.take_pending_exception();
+                exception.map(|_| ()).context("no exception is pending")
+            }
+            Err(error) => Err(error.context("expected an exception")),
         }
     }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `dispatch` | tells which of the following an instruction belongs to |
 //! | `control` | blocks, branches, returns, code that cannot be reached |
+//! | `exceptions`, `legacy` | throwing and catching, as in the standard and as before it |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
 //! | `simd` | instructions on vectors, a file for each family |
@@ -34,12 +35,14 @@ mod bulk;
 mod call;
 mod control;
 mod dispatch;
+mod exceptions;
 mod facts;
 mod function;
 mod gc;
 mod global;
 mod inline;
 mod interrupt;
+mod legacy;
 mod local;
 mod loops;
 mod memory;
