@@ -1,7 +1,7 @@
 //! The official test-suite: one test for each script of WebAssembly 1.0, 2.0, 3.0, and of the
 //! proposals that Sarsen has.
 //!
-//! The scripts of garbage collection run a second time with a collection at every allocation.
+//! The scripts of garbage collection and exceptions run a second time with a collection at every allocation.
 //!
 //! Scripts that need something else stand in [`SKIPPED`] with the reason. They run all the same, and
 //! must fail: one that passes has to leave the list.
@@ -32,6 +32,7 @@ const VERSION_2: &[Feature] = &[
 /// on: a script may demand that such a thing is rejected.
 const PROPOSALS: &[(Proposal, &[Feature])] = &[
     (Proposal::Annotations, &[]),
+    (Proposal::Exceptions, &[]),
     (Proposal::ExtendedConst, &[]),
     (Proposal::FunctionReferences, &[Feature::MultiMemory]),
     (Proposal::GC, &[]),
@@ -53,7 +54,7 @@ const UNFINISHED: &[(Proposal, Feature)] = &[
 ];
 
 /// Scripts that do not pass yet, and what they wait for.
-const SKIPPED: &[(&str, &str)] = &[("wasm-v3/instance.wast", "needs exceptions")];
+const SKIPPED: &[(&str, &str)] = &[];
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -62,7 +63,11 @@ fn main() {
     let version_2 = features(VERSION_2);
     add(&mut trials, spec(SpecVersion::V1), &config(version_1));
     add(&mut trials, spec(SpecVersion::V2), &config(version_2));
-    add(&mut trials, spec(SpecVersion::V3), &config(version_3()));
+    add(
+        &mut trials,
+        spec(SpecVersion::V3),
+        &config(Features::default()),
+    );
     for &(name, off) in PROPOSALS {
         let mut features = Features::default();
         for &feature in off {
@@ -83,7 +88,7 @@ fn main() {
     }
     let mut zealous = Config::new();
     zealous.gc_zeal(Some(NonZeroU32::MIN));
-    for file in proposal(Proposal::GC) {
+    for file in proposal(Proposal::GC).chain(proposal(Proposal::Exceptions)) {
         trials.push(trial(
             format!("gc-zeal/{}", file.name()),
             file.raw(),
@@ -112,13 +117,6 @@ fn features(more: &[Feature]) -> Features {
     for &feature in more {
         features.set(feature, true);
     }
-    features
-}
-
-/// All of WebAssembly 3.0: also what can be declared, but not executed yet.
-fn version_3() -> Features {
-    let mut features = Features::default();
-    features.set(Feature::Exceptions, true);
     features
 }
 

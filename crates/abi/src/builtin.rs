@@ -180,6 +180,11 @@ builtins! {
     /// type, or an abstract heap type ([`crate::types::AbstractHeapType::code`]) with the high bit
     /// set; `nullable` is 1 when null would have done.
     CastFailed cast_failed(reference: I32, target: I32, nullable: I32) [collects: false, traps: true];
+    /// Throws an exception (not null): goes on in the handler, or leaves. Always fails.
+    Throw throw(exception: I32) [collects: false, traps: true];
+    /// An exception with the module's tag `tag`, of any size: with its header and tag, and zeroes. It
+    /// may be old: stores into it need the barrier.
+    ExnAlloc exn_alloc(tag: I32) -> I32 [collects: true, traps: true];
     /// Whether engine type `actual` is a declared subtype of `expected`; 0 or 1.
     IsSubtype is_subtype(actual: I32, expected: I32) -> I32 [collects: false, traps: false];
     /// The epoch's deadline has passed: the host decides. Returns the new deadline.

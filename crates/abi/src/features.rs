@@ -66,9 +66,9 @@ features! {
     /// Garbage-collected structures and arrays.
     Gc = 14, "gc", true;
     /// Exceptions with `exnref`.
-    Exceptions = 15, "exceptions", false;
-    /// The legacy exception instructions.
-    LegacyExceptions = 16, "legacy-exceptions", false;
+    Exceptions = 15, "exceptions", true;
+    /// The exception instructions of before the standard, which toolchains still emit.
+    LegacyExceptions = 16, "legacy-exceptions", true;
     /// Continuations.
     StackSwitching = 17, "stack-switching", false;
     /// 128-bit arithmetic.

@@ -277,12 +277,14 @@ pub struct VmTable {
 #[repr(C, align(16))]
 pub struct VmGlobal(pub ValRaw);
 
-/// A tag's identity is its address.
+/// A tag as compiled code sees it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct VmTag {
     /// The tag's function type.
     pub type_id: TypeId,
+    /// The tag's identity: unique in its store, and never zero. Exceptions hold it.
+    pub id: u32,
 }
 
 macro_rules! offsets {
@@ -344,6 +346,8 @@ offsets! {
     FUNCREF_CONTEXT = VmFuncRef, context;
     /// In a function reference: the type.
     FUNCREF_TYPE_ID = VmFuncRef, type_id;
+    /// In a tag: its identity.
+    TAG_ID = VmTag, id;
     /// In a function reference: the id for objects.
     FUNCREF_ID = VmFuncRef, id;
     /// In a memory: the base.

@@ -5,7 +5,10 @@
 
 use super::{Failure, Source, spectest, values};
 use anyhow::{Context, Result, anyhow, bail};
-use sarsen::{Caller, Engine, Extern, Instance, Linker, Module, SharedMemory, Store, Trap, Val};
+use sarsen::{
+    Caller, Engine, Extern, Instance, Linker, Module, SharedMemory, Store, ThrownException, Trap,
+    Val,
+};
 use std::collections::HashMap;
 use std::thread::{Scope, ScopedJoinHandle};
 use wast::token::Id;
@@ -104,7 +107,7 @@ impl<'s, 'a> Runner<'s, 'a> {
             D::AssertUnlinkable {
                 module, message, ..
             } => self.assert_unlinkable(module, message),
-            D::AssertException { .. } => bail!("exceptions are not supported yet"),
+            D::AssertException { exec, .. } => self.assert_exception(exec),
             D::AssertSuspension { exec, message, .. } => self.assert_trap(exec, message),
             D::Thread(thread) => self.start_thread(thread),
             D::Wait { .. } => unreachable!("`run` waits"),
@@ -273,6 +276,17 @@ impl<'s, 'a> Runner<'s, 'a> {
         match self.perform(exec) {
             Ok(results) => bail!("expected the trap {message:?}, found the results {results:?}"),
             Err(error) => check_trap(&error, message),
+        }
+    }
+
+    fn assert_exception(&mut self, exec: WastExecute<'_>) -> Result<()> {
+        match self.perform(exec) {
+            Ok(results) => bail!("expected an exception, found the results {results:?}"),
+            Err(error) if error.is::<ThrownException>() => {
+                let exception = self.store.take_pending_exception();
+                exception.map(|_| ()).context("no exception is pending")
+            }
+            Err(error) => Err(error.context("expected an exception")),
         }
     }
 

@@ -15,9 +15,11 @@
 //! beginning can be reached. Nothing here recurses over the nesting of blocks.
 
 use super::checked::ChecksSoFar;
+use super::exceptions::Scope;
 use super::facts::Mark;
 use super::function::{Lowering, malformed, trap_code};
 use super::interrupt::FuelCounter;
+use super::legacy::TryLabel;
 use super::signature::Repr;
 use crate::error::Result;
 use cranelift_codegen::ir::{Block, BlockArg, Inst, InstBuilder, JumpTableData, Value};
@@ -38,7 +40,14 @@ pub(super) struct Label {
     checks: ChecksSoFar,
     /// What was known of references where it was opened: it holds at `else` and where branches meet.
     facts: Mark,
+    /// Who catches what is thrown outside of it, and what is thrown inside.
+    outside: Option<Scope>,
+    inside: Option<Scope>,
 }
+
+/// A label that a handler goes to.
+#[derive(Clone, Copy)]
+pub(super) struct LandingLabel(usize);
 
 enum LabelKind {
     /// The body of the function that is compiled, or of an inlined one.
@@ -57,6 +66,8 @@ enum LabelKind {
         learned: Option<(Value, RefType)>,
     },
     Else,
+    TryTable(Scope),
+    Try(TryLabel),
 }
 
 #[derive(Clone, Copy)]
@@ -126,7 +137,7 @@ impl Lowering<'_, '_> {
     // Labels.
 
     /// A block with parameters of these representations.
-    fn block_with_params(&mut self, params: &[Repr]) -> Block {
+    pub(super) fn block_with_params(&mut self, params: &[Repr]) -> Block {
         self.count_passed(params.len());
         let block = self.builder.create_block();
         for &repr in params {
@@ -145,6 +156,8 @@ impl Lowering<'_, '_> {
             join: None,
             checks: self.checks.so_far(),
             facts: self.facts.mark(),
+            outside: self.handlers.current,
+            inside: self.handlers.current,
         });
     }
 
@@ -224,6 +237,67 @@ impl Lowering<'_, '_> {
         self.stack.extend(self.builder.block_params(header));
         self.interruption_point();
         Ok(())
+    }
+
+    /// Opens a `try_table`.
+    pub(super) fn open_try_table(&mut self, ty: BlockType, scope: Scope) {
+        self.open(LabelKind::TryTable(scope), LabelType::Block(ty));
+        self.set_handlers(Some(scope));
+    }
+
+    /// Opens a `try`.
+    pub(super) fn open_try(&mut self, ty: BlockType, label: TryLabel) {
+        self.open(LabelKind::Try(label), LabelType::Block(ty));
+    }
+
+    /// From here on, `scope` catches what is thrown in the innermost block.
+    pub(super) fn set_handlers(&mut self, scope: Option<Scope>) {
+        let label = self.labels.last_mut().expect("validated: an open block");
+        label.inside = scope;
+        self.handlers.current = scope;
+    }
+
+    /// Who catches what is thrown in the block of a label.
+    pub(super) fn handlers_inside(&self, depth: u32) -> Option<Scope> {
+        self.labels[self.label_at(depth)].inside
+    }
+
+    /// The innermost block, a `try`.
+    pub(super) fn innermost_try(&mut self) -> &mut TryLabel {
+        self.try_at(0)
+    }
+
+    /// The `try` of a label.
+    pub(super) fn try_at(&mut self, depth: u32) -> &mut TryLabel {
+        let label = self.label_at(depth);
+        match &mut self.labels[label].kind {
+            LabelKind::Try(label) => label,
+            _ => unreachable!("validated: a `try`"),
+        }
+    }
+
+    /// The body of a `try`, or a handler of it, has ended, and another handler begins.
+    pub(super) fn end_part(&mut self) {
+        let innermost = self.labels.len() - 1;
+        if self.unreachable.is_none() {
+            self.flush_fuel();
+            self.jump_to_join(innermost);
+        }
+        let label = &self.labels[innermost];
+        let (height, facts, outside) = (label.height, label.facts, label.outside);
+        self.stack.truncate(height);
+        self.facts.forget_to(facts);
+        self.set_handlers(outside);
+    }
+
+    /// The label of a handler.
+    pub(super) fn landing_label(&self, depth: u32) -> LandingLabel {
+        LandingLabel(self.label_at(depth))
+    }
+
+    /// Branches to the label of a handler with its operands on top of the stack.
+    pub(super) fn jump_to_landing_label(&mut self, label: LandingLabel) {
+        self.jump_to_label(label.0);
     }
 
     /// `if`
@@ -313,6 +387,14 @@ impl Lowering<'_, '_> {
         }
         let innermost = self.labels.len() - 1;
         self.end_without_else(innermost);
+        // Landing blocks come between the end and what follows.
+        let landings = match self.labels[innermost].kind {
+            LabelKind::TryTable(scope) if self.handlers.has_landings(scope) => Some(scope),
+            _ => None,
+        };
+        if landings.is_some() && self.unreachable.is_none() {
+            self.join(innermost);
+        }
         let is_own_body = innermost == 0;
         if self.unreachable.is_none() {
             if is_own_body {
@@ -325,6 +407,11 @@ impl Lowering<'_, '_> {
         let label = self.labels.pop().expect("validated: an open block");
         if let LabelKind::Loop { header } = label.kind {
             self.builder.seal_block(header);
+        }
+        self.handlers.current = label.outside;
+        if let Some(scope) = landings {
+            self.facts.forget_to(label.facts);
+            self.write_landings(scope);
         }
         if let Some(join) = label.join {
             self.unreachable = None;
@@ -496,9 +583,12 @@ impl Lowering<'_, '_> {
             Operator::Block { .. }
             | Operator::Loop { .. }
             | Operator::If { .. }
+            | Operator::Try { .. }
             | Operator::TryTable { .. } => {
                 *self.unreachable.get_or_insert(0) += 1;
             }
+            Operator::Catch { .. } | Operator::CatchAll => self.catch(),
+            Operator::Delegate { .. } => self.end(),
             Operator::Else => self.else_(),
             Operator::End => self.end(),
             _ => {}

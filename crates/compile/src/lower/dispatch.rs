@@ -36,6 +36,15 @@ impl Lowering<'_, '_> {
             O::BrTable { ref targets } => self.br_table(targets)?,
             O::Return => self.return_(),
 
+            // Exceptions.
+            O::Throw { tag_index } => self.throw(tag_index),
+            O::ThrowRef => self.throw_ref(),
+            O::TryTable { ref try_table } => self.try_table(try_table),
+            O::Try { blockty } => self.try_(blockty, offset)?,
+            O::Catch { .. } | O::CatchAll => self.catch(),
+            O::Rethrow { relative_depth } => self.rethrow(relative_depth),
+            O::Delegate { .. } => self.end(),
+
             // Calls.
             O::Call { function_index } => self.call(function_index, Call)?,
             O::CallIndirect { type_index, table_index } => self.call_indirect(type_index, table_index, Call),

@@ -6,6 +6,7 @@ use super::ModuleContext;
 use super::call::Callees;
 use super::checked::Checks;
 use super::control::Label;
+use super::exceptions::{Handlers, Scope};
 use super::facts::Facts;
 use super::hint::ColdEdges;
 use super::inline::InlineState;
@@ -59,6 +60,7 @@ pub(super) struct Lowering<'m, 'f> {
     /// By memory index, what is known of those that were accessed.
     pub(super) memories: Vec<Option<MemoryAccess>>,
     pub(super) facts: Facts,
+    pub(super) handlers: Handlers,
     entry: EntryBlock,
     references: EntitySet<Value>,
     /// How many values are passed to blocks and calls.
@@ -75,6 +77,8 @@ pub(super) struct Frame {
     pub(super) locals: Vec<Local>,
     /// What its loops do with references in locals, once one has begun.
     pub(super) loops: Option<Loops>,
+    /// Who catches what it throws.
+    pub(super) handlers: Option<Scope>,
 }
 
 /// Where values go that are computed once and used anywhere.
@@ -141,6 +145,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
                 floor: 0,
                 locals: Vec::new(),
                 loops: None,
+                handlers: None,
             },
             source: SourceRecorder::new(start),
             callees: Callees::default(),
@@ -150,6 +155,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
             checks: Checks::default(),
             memories: Vec::new(),
             facts: Facts::default(),
+            handlers: Handlers::default(),
             entry: EntryBlock {
                 block: entry,
                 last: None,

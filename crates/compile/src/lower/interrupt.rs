@@ -41,6 +41,9 @@ impl Lowering<'_, '_> {
                 | Operator::Drop
                 | Operator::Block { .. }
                 | Operator::Loop { .. }
+                | Operator::TryTable { .. }
+                | Operator::Try { .. }
+                | Operator::Delegate { .. }
                 | Operator::Else
                 | Operator::End
                 | Operator::Unreachable

@@ -224,6 +224,11 @@ fn count_blocks(module: &Module, body: &Body<'_>) -> Result<u64> {
             | Operator::BrOnNull { .. }
             | Operator::BrOnNonNull { .. } => 1,
             Operator::If { .. } => 3,
+            // A call that is caught ends its block.
+            Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => 1,
+            Operator::TryTable { try_table } => 1 + 4 * try_table.catches.len() as u64,
+            Operator::Try { .. } | Operator::Catch { .. } | Operator::CatchAll => 3,
+            Operator::Throw { .. } | Operator::ThrowRef | Operator::Rethrow { .. } => 6,
             Operator::TableSet { .. } => gc::MAX_BARRIER_BLOCKS,
             _ => gc::count_blocks(module, &operator),
         };

@@ -74,10 +74,13 @@ impl Loops {
                         ..Uses::default()
                     });
                 }
-                Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+                Operator::Block { .. }
+                | Operator::If { .. }
+                | Operator::Try { .. }
+                | Operator::TryTable { .. } => {
                     open.push((None, Uses::default()));
                 }
-                Operator::End => {
+                Operator::End | Operator::Delegate { .. } => {
                     let (position, seen) = open.pop().expect("the loop's condition");
                     if let Some(position) = position {
                         self.uses[position].read = seen.read;

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `dispatch` | tells which of the following an instruction belongs to |
 //! | `control` | blocks, branches, returns, code that cannot be reached |
+//! | `exceptions`, `legacy` | throwing and catching, as in the standard and as before it |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
 //! | `atomic` | atomic accesses, fences, waiting and notifying |
@@ -40,6 +41,7 @@ mod call;
 mod checked;
 mod control;
 mod dispatch;
+mod exceptions;
 mod facts;
 mod function;
 mod gc;
@@ -47,6 +49,7 @@ mod global;
 mod hint;
 mod inline;
 mod interrupt;
+mod legacy;
 mod local;
 mod loops;
 mod memory;

@@ -108,6 +108,59 @@ impl fmt::Display for TagType {
     }
 }
 
+/// The type of exceptions: of their fields, which are the parameters of a tag.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ExnType {
+    tag: TagType,
+}
+
+impl ExnType {
+    /// Exceptions with these fields.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many of them, or one belongs to another engine.
+    pub fn new(engine: &Engine, fields: impl IntoIterator<Item = ValType>) -> Result<Self> {
+        let ty = FuncType::try_new(engine, fields, [])?;
+        Ok(ExnType {
+            tag: TagType::new(ty),
+        })
+    }
+
+    /// The exceptions of tags of this type.
+    ///
+    /// # Errors
+    ///
+    /// When the type has results: then it is none of exceptions.
+    pub fn from_tag_type(tag: TagType) -> Result<Self> {
+        ensure!(
+            tag.ty.results().len() == 0,
+            "a tag with results has no exceptions: {tag}"
+        );
+        Ok(ExnType { tag })
+    }
+
+    /// The type of their tags.
+    pub fn tag_type(&self) -> &TagType {
+        &self.tag
+    }
+
+    /// The type of field `index`.
+    pub fn field(&self, index: usize) -> Option<ValType> {
+        self.tag.ty.param(index)
+    }
+
+    /// The types of the fields.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
+        self.tag.ty.params()
+    }
+
+    /// The engine that it belongs to.
+    pub fn engine(&self) -> &Engine {
+        self.tag.ty.engine()
+    }
+}
+
 /// The type of a table.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TableType {

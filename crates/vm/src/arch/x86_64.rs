@@ -10,12 +10,12 @@
 //!   | stub (may be gone)  | <- rsp            |                     | <- interrupted rsp
 //!   +---------------------+                   | red zone, 128 bytes |
 //!   | alignment           |                   +---------------------+
-//!   | Resume: pc, sp, fp  | <- rdi: out       | Resume: pc, sp, fp  | <- out
+//!   | Resume              | <- rdi: out       | Resume              | <- out
 //!   | return address      |                   | return address      |
 //!   | land_raise(out)     |                   | land_fault(out, ..) |
 //! ```
 //!
-//! Afterwards rsp, rbp and rip are those of [`Resume`]. All other registers are undefined: what lies
+//! Afterwards rsp, rbp, rip and rax are those of [`Resume`]. All other registers are undefined: what lies
 //! there (the exceptional edge of a `try_call`) assumes nothing of them.
 
 use std::arch::x86_64::__cpuid_count;
@@ -27,7 +27,11 @@ pub(crate) struct Resume {
     pub(crate) pc: usize,
     pub(crate) sp: usize,
     pub(crate) fp: usize,
+    /// What the exceptional edge gets: the exception, or nothing in particular.
+    pub(crate) payload: usize,
 }
+
+const _: () = assert!(size_of::<Resume>() == 32, "the routines make so much room");
 
 /// Calls a Rust function that writes a [`Resume`] to the stack pointer, and goes there. Begins with an
 /// instruction that gives the function's argument.
@@ -39,6 +43,7 @@ macro_rules! leave_by {
                 $($first,)*
                 "call {land}",
                 "mov rcx, [rsp + {pc}]",
+                "mov rax, [rsp + {payload}]",
                 "mov rbp, [rsp + {fp}]",
                 "mov rsp, [rsp + {sp}]",
                 "jmp rcx",
@@ -46,6 +51,7 @@ macro_rules! leave_by {
                 pc = const ::core::mem::offset_of!($crate::arch::Resume, pc),
                 sp = const ::core::mem::offset_of!($crate::arch::Resume, sp),
                 fp = const ::core::mem::offset_of!($crate::arch::Resume, fp),
+                payload = const ::core::mem::offset_of!($crate::arch::Resume, payload),
             )
         }
     };

@@ -355,6 +355,14 @@ mod calls {
         Err(i.cast_failure(reference, target, nullable != 0))
     }
 
+    pub(super) fn throw(i: &Instance, exception: u32) -> Result<(), Reason> {
+        Err(i.throw(exception))
+    }
+
+    pub(super) fn exn_alloc(i: &Instance, tag: u32) -> Result<u32, Reason> {
+        i.exn_alloc(tag)
+    }
+
     pub(super) fn gc_remembered_full(i: &Instance) {
         i.gc_remembered_full();
     }

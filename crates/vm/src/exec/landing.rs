@@ -17,6 +17,7 @@
 use super::backtrace::Capture;
 use super::enter::Stay;
 use super::thread;
+use super::throw;
 use super::walk::{Start, Step, Walk};
 use crate::arch::{self, Resume};
 use crate::code::{self, CodeAt};
@@ -65,7 +66,10 @@ unsafe extern "C" fn land_raise(out: *mut Resume) {
             fp: activation.exit_fp,
             is_call: true,
         };
-        leave(ctx, start, out);
+        match throw::catch(ctx, start) {
+            Some(handler) => out.write(handler),
+            None => leave(ctx, start, out),
+        }
     }
 }
 
@@ -167,14 +171,17 @@ unsafe fn leave(ctx: *mut VmStoreCtx, start: Start, out: *mut Resume) {
 unsafe fn exceptional_edge(pc: usize, fp: usize) -> Resume {
     // SAFETY: the entry stub belongs to code that the running store keeps alive.
     let at = unsafe { code::lookup(pc) }.expect("an entry stub is compiled code");
-    let landing = at
+    let mut handlers = at
         .code
         .image()
-        .handler_at(at.offset)
+        .handlers_at(at.offset)
         .expect("an entry stub's call has a handler");
+    let frame_offset = handlers.frame().frame_offset;
+    let handler = handlers.next().expect("it has one handler");
     Resume {
-        pc: at.code.ptr_at(landing.offset) as usize,
-        sp: fp - landing.frame_offset as usize,
+        pc: at.code.ptr_at(handler.landing) as usize,
+        sp: fp - frame_offset as usize,
         fp,
+        payload: 0,
     }
 }

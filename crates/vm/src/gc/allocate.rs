@@ -20,8 +20,9 @@ const MIN_YOUNG: u32 = 16 << 10;
 const MIN_ADAPTED: u32 = 64 << 10;
 /// How much the heap grows by at least, in bytes, where its limit allows.
 const STEP: usize = 64 << 10;
-/// The smallest size of the old space at which it is collected, in bytes.
-const MIN_FULL: usize = 16 << 20;
+/// The old space is collected when it has grown by as much as was live last time, and by so many bytes
+/// at least.
+const MIN_GROWTH: usize = 48 << 20;
 /// Sizes of the nursery are multiples of this, in bytes.
 const GRAIN: u32 = 4 << 10;
 
@@ -36,7 +37,7 @@ impl Heap {
         let sixteenth = (self.config.heap_limit / 16).max(MIN_YOUNG as usize);
         self.config.nursery_max = max;
         self.young_wanted = (initial.min(sixteenth) as u32).next_multiple_of(GRAIN);
-        self.next_full = MIN_FULL;
+        self.next_full = MIN_GROWTH;
         self.patience = self.config.zeal.map_or(0, |n| n.get());
     }
 
@@ -111,7 +112,7 @@ impl Heap {
         }
         let bytes = size as usize;
         let due = self.zeal_is_due();
-        let crowded = self.old_used() + bytes > self.next_full && self.old_used() > MIN_FULL / 2;
+        let crowded = self.old_used() + bytes > self.next_full && self.old_used() > MIN_GROWTH / 4;
         let open = self.young_size > 0;
         if due || crowded || !open || !self.make_room(self.young_size, bytes, world) {
             self.collect(crowded || (open && !due), world)?;
@@ -251,7 +252,7 @@ impl Heap {
         let mut room = true;
         if now_full {
             self.full(&roots);
-            self.next_full = (2 * self.old_used()).max(MIN_FULL);
+            self.next_full = self.old_used() + self.old_used().max(MIN_GROWTH);
             room = self
                 .nursery_sizes(MIN_YOUNG)
                 .any(|n| self.make_room(n, 0, world));

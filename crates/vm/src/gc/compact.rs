@@ -10,7 +10,7 @@ use super::live_map::LiveMap;
 use super::mark::{MIN_STACK, Marking};
 use super::shapes::{Content, Shapes};
 use super::world::Roots;
-use sarsen_abi::heap::{FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::heap::{EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
 use std::ptr;
 
 /// So many bytes after the old objects keep their memory at least.
@@ -91,6 +91,16 @@ impl Sliding<'_> {
             Content::Large => {
                 for &offset in &self.shapes.offsets[shape.references as usize] {
                     // SAFETY: a field of the object.
+                    unsafe { self.update(self.base.add((at + offset) as usize).cast()) };
+                }
+            }
+            Content::Exn => {
+                // SAFETY: within the object, whose size was checked.
+                let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
+                // One without a shape was reported by `mark`.
+                let references = self.shapes.exn_references(tag, size);
+                for &offset in references.into_iter().flat_map(|offsets| offsets.iter()) {
+                    // SAFETY: an argument of the exception.
                     unsafe { self.update(self.base.add((at + offset) as usize).cast()) };
                 }
             }

@@ -10,7 +10,7 @@
 use super::live_map::LiveMap;
 use super::shapes::{Content, Shape, Shapes};
 use crate::arch;
-use sarsen_abi::heap::{ALIGNMENT, FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::heap::{ALIGNMENT, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
 
 /// How many objects wait for their memory.
 const QUEUE: usize = 8;
@@ -169,6 +169,7 @@ impl<'a> Marking<'a> {
             Content::References if second > PIECE => self.arrays.push((at, 0)),
             Content::References => self.visit_elements(at, 0, second),
             Content::Large => self.visit_large(at, shape.references as usize),
+            Content::Exn => self.visit_exn(at, second),
             Content::Numbers | Content::Extern | Content::Unknown => {}
         }
     }
@@ -188,6 +189,20 @@ impl<'a> Marking<'a> {
         for field in 0..self.shapes.offsets[offsets].len() {
             let offset = self.shapes.offsets[offsets][field];
             // SAFETY: a field of the object.
+            unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
+        }
+    }
+
+    #[inline(never)]
+    fn visit_exn(&mut self, at: u32, size: u32) {
+        // SAFETY: within the object, whose size was checked.
+        let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
+        let Some(references) = self.shapes.exn_references(tag, size).cloned() else {
+            self.damaged = true;
+            return;
+        };
+        for &offset in &*references {
+            // SAFETY: an argument of the exception.
             unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
         }
     }

@@ -20,7 +20,7 @@ use super::heap::Heap;
 use super::shapes::{Content, Shapes};
 use super::world::Roots;
 use crate::arch;
-use sarsen_abi::heap::{ALIGNMENT, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
+use sarsen_abi::heap::{ALIGNMENT, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
 use std::ptr;
 
 /// In the first word of a header: the object has moved, and the rest is where it is now.
@@ -172,6 +172,7 @@ impl Evacuation<'_> {
                 }
             }
             Content::Large => self.scan_large(at, shape.references as usize),
+            Content::Exn => self.scan_exn(at, second),
             Content::Numbers | Content::Extern | Content::Unknown => {}
         }
         size
@@ -182,6 +183,20 @@ impl Evacuation<'_> {
         for field in 0..self.shapes.offsets[offsets].len() {
             let offset = self.shapes.offsets[offsets][field];
             // SAFETY: a field of the object.
+            unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
+        }
+    }
+
+    #[inline(never)]
+    fn scan_exn(&mut self, at: u32, size: u32) {
+        // SAFETY: within the object, whose size was checked.
+        let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
+        let Some(references) = self.shapes.exn_references(tag, size).cloned() else {
+            self.report();
+            return;
+        };
+        for &offset in &*references {
+            // SAFETY: an argument of the exception.
             unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
         }
     }

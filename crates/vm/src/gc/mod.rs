@@ -35,6 +35,7 @@
 //! | `remember` | the barrier and its buffer |
 //! | `shapes` | types as the collector sees them |
 //! | `objects`, `elements`, `fields` | typed access |
+//! | `exns` | exceptions, and the tags that tell what is in them |
 //! | `externs`, `funcs`, `handles` | what is beside the heap |
 //! | `verify` | a check of everything, for zeal |
 //!
@@ -49,6 +50,7 @@ mod allocate;
 mod compact;
 mod config;
 mod elements;
+mod exns;
 mod externs;
 mod fields;
 mod funcs;

@@ -4,10 +4,12 @@
 //! A store learns a type when it first meets an object of it, and holds on to the type from then on.
 //! An id that is found in the heap proves nothing: one that no type has gives no shape.
 
+use super::exns::TagShape;
 use crate::types::{Defined, RegisteredType, Registry, Shape as TypeShape};
 use sarsen_abi::TypeId;
 use sarsen_abi::heap::{
-    ALIGNMENT, EXTERN_TYPE, FIRST_TYPE, HEADER_SIZE, ROW_SIZE, Slot, StructLayout,
+    ALIGNMENT, EXN_TYPE, EXTERN_TYPE, FIRST_TYPE, HEADER_SIZE, MAX_EXN, ROW_SIZE, Slot,
+    StructLayout,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub(super) enum Content {
     Numbers,
     /// A box with an object of the host's.
     Extern,
+    /// An exception, whose tag tells where its references are: [`Shapes::exn_references`].
+    Exn,
 }
 
 /// What the collector must know of a type.
@@ -68,6 +72,10 @@ impl Shape {
                 let bytes = u64::from(HEADER_SIZE) + (u64::from(word) << self.element_log2);
                 Some(bytes.next_multiple_of(u64::from(ALIGNMENT)))
             }
+            Content::Exn => {
+                let sizes = HEADER_SIZE + ALIGNMENT..=MAX_EXN;
+                (sizes.contains(&word) && word.is_multiple_of(ALIGNMENT)).then_some(u64::from(word))
+            }
             Content::Unknown => None,
         }
     }
@@ -84,6 +92,8 @@ pub(super) struct Shapes {
     pub(super) offsets: Vec<Box<[u32]>>,
     /// The types that were learned.
     held: Vec<RegisteredType>,
+    /// The store's tags, by number less one.
+    pub(super) tags: Vec<TagShape>,
 }
 
 impl Shapes {
@@ -94,7 +104,13 @@ impl Shapes {
             pages: Vec::new(),
             offsets: Vec::new(),
             held: Vec::new(),
+            tags: Vec::new(),
         };
+        let exceptions = Shape {
+            content: Content::Exn,
+            ..UNKNOWN
+        };
+        shapes.insert(EXN_TYPE.0, exceptions);
         let boxes = Shape {
             content: Content::Extern,
             size: EXTERN_SIZE,

@@ -151,8 +151,11 @@ impl Store {
 
     /// Makes a tag. Its type must stay registered as long as the store ([`Store::keep_type`]).
     pub fn new_tag(&mut self, type_id: TypeId) -> NonNull<VmTag> {
-        let tag = Stable::new(VmTag { type_id });
+        let tag = Stable::new(VmTag { type_id, id: 0 });
         let at = tag.as_non_null();
+        let id = self.heap_mut().add_tag(at, type_id);
+        // SAFETY: ours, and nobody else knows of it yet.
+        unsafe { (*at.as_ptr()).id = id };
         self.tags.push(tag);
         at
     }

@@ -102,7 +102,7 @@ impl From<Reason> for InstantiateError {
         match reason {
             Reason::Trap(code) => InstantiateError::Trap(code),
             Reason::Error(error) => InstantiateError::Heap(HeapError::Host(error)),
-            Reason::Cast(_) | Reason::Panic(_) => {
+            Reason::Cast(_) | Reason::Exception { .. } | Reason::Panic(_) => {
                 unreachable!("constant expressions neither cast nor call the host")
             }
         }
@@ -186,7 +186,7 @@ impl Store {
             write_funcrefs(instance);
             make_memories(self, instance)?;
             make_tables(self, instance)?;
-            write_tags(instance);
+            write_tags(self, instance);
         }
         if module.uses_heap() {
             self.reserve_heap().map_err(CreateError::Heap)?;
@@ -397,17 +397,15 @@ unsafe fn make_tables(store: &Store, instance: &mut Instance) -> Result<(), Crea
 /// # Safety
 ///
 /// The instance must be new.
-unsafe fn write_tags(instance: &Instance) {
+unsafe fn write_tags(store: &mut Store, instance: &Instance) {
     let module = &instance.module;
     for index in module.module().num_imports.tags as usize..module.module().tags.len() {
         let index = TagIndex::from_usize(index);
         let type_id = module.tag_type(index);
+        let tag: NonNull<VmTag> = instance.at(module.layout().defined_tag(index));
+        let id = store.heap_mut().add_tag(tag, type_id);
         // SAFETY: the layout has a place for it.
-        unsafe {
-            instance
-                .at(module.layout().defined_tag(index))
-                .write(VmTag { type_id })
-        };
+        unsafe { tag.write(VmTag { type_id, id }) };
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `engine` | what all stores of an engine share: types, recycled storage, epoch, stubs |
 //! | `module` | a module ready to be instantiated, shared by all stores |
 //! | `store` | the untyped store: what lives and dies together |
+//! | `exceptions` | exceptions, the pending one, who catches |
 //! | `host_objects` | memories, tables, globals and tags that the host makes; growing them |
 //! | `instance` | an instance: its vmctx, and finding things in it |
 //! | `instantiate` | making one |
@@ -38,6 +39,7 @@ mod bulk;
 mod config;
 mod const_expr;
 mod engine;
+mod exceptions;
 mod extern_type;
 mod heap;
 mod host_func;
@@ -67,6 +69,7 @@ pub use crate::gc::{
 };
 pub use config::{BacktraceLimits, StoreConfig};
 pub use engine::{Engine, Stubs};
+pub(crate) use exceptions::{CallHandlers, Catches, CaughtAt};
 pub use extern_type::ExternType;
 pub use heap::FrameRoots;
 pub use host_func::{HostCall, HostFunc, MissingStubs};

@@ -20,6 +20,7 @@
 
 use super::config::StoreConfig;
 use super::engine::Engine;
+use super::exceptions::HandlerCache;
 use super::host_func::{HostFunc, HostFuncObject};
 use super::instance::Instance;
 use super::module::CompiledModule;
@@ -83,6 +84,9 @@ pub struct Store {
     /// Those of `globals` that hold collected references.
     pub(super) collected_globals: Vec<NonNull<VmGlobal>>,
     pub(super) heap: Option<Box<Heap>>,
+    /// The exception that the host has thrown or not yet taken, or null.
+    pub(super) pending_exception: u32,
+    pub(crate) handlers: HandlerCache,
     kept: Vec<Kept>,
     _pinned: PhantomPinned,
 }
@@ -138,6 +142,8 @@ impl Store {
             tags: Vec::new(),
             collected_globals: Vec::new(),
             heap: None,
+            pending_exception: 0,
+            handlers: HandlerCache::default(),
             kept: Vec::new(),
             _pinned: PhantomPinned,
         });
