@@ -32,7 +32,7 @@ const VERSION_2: &[Feature] = &[
 /// on: a script may demand that such a thing is rejected.
 const PROPOSALS: &[(Proposal, &[Feature])] = &[
     (Proposal::Annotations, &[]),
-    (Proposal::Exceptions, &[]),
+    (Proposal::ExceptionHandling, &[]),
     (Proposal::ExtendedConst, &[]),
     (Proposal::FunctionReferences, &[Feature::MultiMemory]),
     (Proposal::GC, &[]),
@@ -88,7 +88,7 @@ fn main() {
     }
     let mut zealous = Config::new();
     zealous.gc_zeal(Some(NonZeroU32::MIN));
-    for file in proposal(Proposal::GC).chain(proposal(Proposal::Exceptions)) {
+    for file in proposal(Proposal::GC).chain(proposal(Proposal::ExceptionHandling)) {
         trials.push(trial(
             format!("gc-zeal/{}", file.name()),
             file.raw(),
