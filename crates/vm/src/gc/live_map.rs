@@ -65,9 +65,7 @@ impl LiveMap {
 
     fn places_mut(&mut self) -> &mut [u32] {
         // SAFETY: as above.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.pages.ptr_at(BITS_SIZE).cast(), self.blocks)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.pages.ptr_at(BITS_SIZE).cast(), self.blocks) }
     }
 
     /// Marks the word at `at`; false when it was marked already.
