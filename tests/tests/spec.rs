@@ -1,5 +1,5 @@
 //! The official test-suite: one test for each script of WebAssembly 1.0, 2.0, 3.0, and of the
-//! proposals that Sarsen has.
+//! proposals that Sarsen has; and scripts of our own beside it.
 //!
 //! The scripts of garbage collection and exceptions run a second time with a collection at every allocation.
 //!
@@ -53,6 +53,18 @@ const UNFINISHED: &[(Proposal, Feature)] = &[
     (Proposal::WideArithmetic, Feature::WideArithmetic),
 ];
 
+/// Scripts of our own, about what the official ones leave out.
+const OWN: &[(&str, &str)] = &[
+    (
+        "exceptions.wast",
+        include_str!("../scripts/exceptions.wast"),
+    ),
+    (
+        "legacy-exceptions.wast",
+        include_str!("../scripts/legacy-exceptions.wast"),
+    ),
+];
+
 /// Scripts that do not pass yet, and what they wait for.
 const SKIPPED: &[(&str, &str)] = &[];
 
@@ -94,6 +106,10 @@ fn main() {
             file.raw(),
             &zealous,
         ));
+    }
+    for &(name, text) in OWN {
+        trials.push(trial(format!("own/{name}"), text, &Config::new()));
+        trials.push(trial(format!("own-gc-zeal/{name}"), text, &zealous));
     }
     for (skipped, _) in SKIPPED {
         let exists = trials.iter().any(|trial| trial.name() == *skipped);

@@ -38,7 +38,6 @@ use core::num::NonZeroU32;
 /// # Ok::<(), sarsen::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub struct ThrownException;
 
 impl fmt::Display for ThrownException {

@@ -5,6 +5,7 @@
 mod bounds;
 mod bulk;
 mod calls;
+mod exceptions;
 mod gc;
 mod gc_externs;
 mod gc_guests;
