@@ -185,8 +185,6 @@ builtins! {
     /// An exception with the module's tag `tag`, of any size: with its header and tag, and zeroes. It
     /// may be old: stores into it need the barrier.
     ExnAlloc exn_alloc(tag: I32) -> I32 [collects: true, traps: true];
-    /// Whether engine type `actual` is a declared subtype of `expected`; 0 or 1.
-    IsSubtype is_subtype(actual: I32, expected: I32) -> I32 [collects: false, traps: false];
     /// The epoch's deadline has passed: the host decides. Returns the new deadline.
     NewEpoch new_epoch() -> I64 [collects: true, traps: true];
     /// Fuel is used up ([`crate::vmctx::VmStoreCtx::fuel`] is not negative): the host decides.

@@ -23,17 +23,28 @@ impl Lowering<'_, '_> {
     /// Takes the hint for the current instruction, if there is one: `branch` takes its first side where
     /// the instruction would branch.
     pub(super) fn take_hint(&mut self, branch: Inst) {
+        if let Some(is_likely) = self.hint() {
+            let cold = if is_likely { NOT_TAKEN } else { TAKEN };
+            self.cold_edges.0.insert((branch, cold));
+        }
+    }
+
+    /// Takes the hint for the current instruction, if there is one, where it branches to `taken` or
+    /// `otherwise` in more than one place.
+    pub(super) fn take_hint_for_blocks(&mut self, taken: Block, otherwise: Block) {
+        if let Some(is_likely) = self.hint() {
+            let cold = if is_likely { otherwise } else { taken };
+            self.builder.set_cold_block(cold);
+        }
+    }
+
+    /// Whether the current instruction is said to branch, or not to.
+    fn hint(&self) -> Option<bool> {
         let defined = self.cx.module.defined_func(self.frame.func);
         let body = self.cx.body(defined.expect("it has a body"));
         let offset = self.source.offset() - body.body.range().start;
-        let Some(is_likely) = u32::try_from(offset)
-            .ok()
-            .and_then(|offset| body.hints.is_likely(offset))
-        else {
-            return;
-        };
-        let cold = if is_likely { NOT_TAKEN } else { TAKEN };
-        self.cold_edges.0.insert((branch, cold));
+        let offset = u32::try_from(offset).ok()?;
+        body.hints.is_likely(offset)
     }
 
     /// Marks the blocks that seldom run. The function is complete.

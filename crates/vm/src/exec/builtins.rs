@@ -16,7 +16,7 @@ use crate::mem::Expected;
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
 use sarsen_abi::{
-    DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, TypeId, for_each_builtin,
+    DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin,
 };
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
@@ -365,11 +365,6 @@ mod calls {
 
     pub(super) fn gc_remembered_full(i: &Instance) {
         i.gc_remembered_full();
-    }
-
-    pub(super) fn is_subtype(i: &Instance, actual: u32, expected: u32) -> u32 {
-        let types = i.module().engine().types();
-        u32::from(types.is_subtype(TypeId(actual), TypeId(expected)))
     }
 
     pub(super) fn new_epoch(i: &Instance) -> Result<u64, Reason> {

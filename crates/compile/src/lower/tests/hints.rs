@@ -87,3 +87,18 @@ fn cold_code_lies_behind_the_hot() {
     assert_eq!(order(UNLIKELY), (false, true));
     assert_eq!(order(LIKELY), (true, false));
 }
+
+#[test]
+fn a_branch_on_a_test_of_a_type_takes_its_hint() {
+    let cold_blocks = |hint: &str| {
+        let code = clif(&format!(
+            r#"(module (import "" "" (func $f)) (type $t (sub (struct)))
+                 (func (param anyref)
+                   (ref.test (ref $t) (local.get 0)) {hint} (if (then (call $f)) (else (call $f)))))"#
+        ));
+        count(&code, "cold")
+    };
+    assert_eq!(cold_blocks(""), 0);
+    assert_eq!(cold_blocks(UNLIKELY), 1);
+    assert_eq!(cold_blocks(LIKELY), 1);
+}
