@@ -72,7 +72,20 @@ unsafe impl<R: WasmResults> WasmRet for Result<R, Error> {
     }
 }
 
-/// Runs `body` with the store and the closure that compiled code has called.
+/// Whether one of these types is a reference, so that a handle is made for a value of it.
+const fn has_references(types: &[abi::ValType<TypeId>]) -> bool {
+    let mut at = 0;
+    while at < types.len() {
+        if matches!(types[at], abi::ValType::Ref(_)) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Runs `body` with the store and the closure that compiled code has called. `makes_handles` tells
+/// whether it can make any: a closure that gets numbers only, and no [`Caller`], cannot.
 ///
 /// # Safety
 ///
@@ -81,6 +94,7 @@ unsafe impl<R: WasmResults> WasmRet for Result<R, Error> {
 #[inline(always)]
 unsafe fn called<T: 'static, F>(
     host: *mut VmHostCtx,
+    makes_handles: bool,
     body: impl FnOnce(NonNull<StoreInner<T>>, NonNull<VmHostCtx>, &F) -> Result<()>,
 ) -> u64 {
     // SAFETY: compiled code passes its context, and the context its store; both are alive while the
@@ -90,11 +104,20 @@ unsafe fn called<T: 'static, F>(
         let vm = VmStore::from_ctx(host.as_ref().context.store);
         let mut store = StoreInner::<T>::from_vm(NonNull::new_unchecked(vm));
         let func = &*host.as_ref().data.cast::<F>();
+        // A pointer, of which each use makes a reference of its own.
+        let call = move || {
+            exec::host_call(host, || {
+                let mut failed = store;
+                body(store, host, func)
+                    .map_err(|error| into_reason(error, &mut failed.as_mut().opaque))
+            })
+        };
+        if !makes_handles {
+            return call();
+        }
         // Handles that are made meanwhile end with the call, however it ends.
         let scope = store.as_ref().opaque.scope();
-        let status = exec::host_call(host, || {
-            body(store, host, func).map_err(|error| into_reason(error, &mut store.as_mut().opaque))
-        });
+        let status = call();
         store.as_mut().opaque.end_scope(scope);
         status
     }
@@ -144,7 +167,8 @@ macro_rules! closures {
                     // SAFETY: compiled code calls this with the context that was made with it, and
                     // with arguments of the declared types.
                     unsafe {
-                        called::<T, F>(host, |mut store, _, func| {
+                        let makes_handles = const { has_references(&[$($arg::TYPE),*]) };
+                        called::<T, F>(host, makes_handles, |mut store, _, func| {
                             let mut at = 0;
                             $(
                                 let $arg = $arg::from_raw(
@@ -184,7 +208,7 @@ macro_rules! closures {
                     // SAFETY: compiled code calls this with the context that was made with it, and
                     // with arguments of the declared types.
                     unsafe {
-                        called::<T, F>(host, |mut store, host, func| {
+                        called::<T, F>(host, true, |mut store, host, func| {
                             let mut at = 0;
                             $(
                                 let $arg = $arg::from_raw(
@@ -236,7 +260,7 @@ pub(crate) fn dynamic<T: 'static>(
         // SAFETY: compiled code calls this with the context that was made with it, and with
         // arguments of the declared types.
         unsafe {
-            called::<T, Dynamic<F>>(host, |mut store, host, dynamic| {
+            called::<T, Dynamic<F>>(host, true, |mut store, host, dynamic| {
                 let ty = dynamic.ty.as_abi();
                 let mut vals = read_arguments(&mut store.as_mut().opaque, ty, values);
                 let (params, results) = vals.split_at_mut(ty.params.len());
@@ -321,7 +345,7 @@ pub(crate) unsafe fn unchecked<T: 'static>(
         // SAFETY: compiled code calls this with the context that was made with it, and with room for
         // all values.
         unsafe {
-            called::<T, Unchecked<F>>(host, |store, host, unchecked| {
+            called::<T, Unchecked<F>>(host, true, |store, host, unchecked| {
                 let values = slice::from_raw_parts_mut(values, unchecked.values);
                 (unchecked.func)(Caller::new(store, host), values)
             })

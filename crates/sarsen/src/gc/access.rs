@@ -6,7 +6,7 @@
 //! a reference that was read.
 
 use super::error::UnrootedError;
-use super::rooted::RootIndex;
+use super::rooted::{RootIndex, Rooted};
 use crate::error::{OwnershipError, Result, heap_error};
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
@@ -14,7 +14,7 @@ use crate::val::{Val, ValRaw};
 use core::any::Any;
 use sarsen_abi::TypeId;
 use sarsen_abi::types::{self as abi, AbstractHeapType, HeapType, Hierarchy, RefType, StorageType};
-use sarsen_vm::gc::{self, OwnedRoot, Place, RefKind};
+use sarsen_vm::gc::{self, Access, Holds, OwnedRoot, Place, RefKind};
 use sarsen_vm::types::RegisteredType;
 use std::sync::Arc;
 
@@ -145,10 +145,71 @@ fn hierarchy_of(kind: AbstractHeapType) -> Hierarchy {
     HeapType::<TypeId>::Abstract(kind).hierarchy()
 }
 
-/// Fields and elements.
+/// Numbers, and `anyref`s, which anything of the guest's fits: what is accessed most.
+impl StoreOpaque {
+    /// The value where an access was found; `None` when it needs a look at its type.
+    ///
+    /// # Safety
+    ///
+    /// Nothing must have been allocated since.
+    #[inline(always)]
+    pub(super) unsafe fn read_access(&mut self, access: Access, at: *mut u8) -> Option<Val> {
+        // SAFETY: a field or element that holds this.
+        unsafe {
+            Some(match access.holds {
+                Holds::I8 => Val::I32(at.read().into()),
+                Holds::I16 => Val::I32(at.cast::<u16>().read().into()),
+                Holds::I32 => Val::I32(at.cast::<i32>().read()),
+                Holds::I64 => Val::I64(at.cast::<i64>().read()),
+                Holds::F32 => Val::F32(at.cast::<u32>().read()),
+                Holds::F64 => Val::F64(at.cast::<u64>().read()),
+                Holds::AnyRef => Val::AnyRef(Rooted::from_abi(at.cast::<u32>().read(), self)),
+                Holds::Other => return None,
+            })
+        }
+    }
+
+    /// Writes a value, if it is of the type that is there, and needs no more of a look at it. The
+    /// object is `object`.
+    ///
+    /// # Safety
+    ///
+    /// Nothing must have been allocated since the access was found in this object.
+    #[inline(always)]
+    pub(super) unsafe fn write_access(
+        &mut self,
+        object: u32,
+        access: Access,
+        at: *mut u8,
+        value: &Val,
+    ) -> Result<bool> {
+        // SAFETY: a field or element that holds this.
+        unsafe {
+            match (access.holds, value) {
+                (Holds::I8, Val::I32(v)) => at.write(*v as u8),
+                (Holds::I16, Val::I32(v)) => at.cast::<u16>().write(*v as u16),
+                (Holds::I32, Val::I32(v)) => at.cast::<i32>().write(*v),
+                (Holds::I64, Val::I64(v)) => at.cast::<i64>().write(*v),
+                (Holds::F32, Val::F32(v)) => at.cast::<u32>().write(*v),
+                (Holds::F64, Val::F64(v)) => at.cast::<u64>().write(*v),
+                (Holds::AnyRef, Val::AnyRef(v)) => {
+                    let reference = match v {
+                        Some(v) => self.reference(v.root())?,
+                        None => 0,
+                    };
+                    self.vm_mut().heap_mut().write_access(object, at, reference);
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Fields and elements of every type.
 impl StoreOpaque {
     /// The value at a place that was just found.
-    #[inline]
+    #[inline(never)]
     pub(super) fn read_place(&mut self, place: &Place) -> Result<Val> {
         // SAFETY: nothing was allocated since.
         let raw = unsafe { self.vm_mut().heap_mut().read_place(place)? };
@@ -160,7 +221,7 @@ impl StoreOpaque {
     }
 
     /// Writes a value to a place that was just found.
-    #[inline]
+    #[inline(never)]
     pub(super) fn write_place(
         &mut self,
         place: &Place,

@@ -163,8 +163,15 @@ impl ArrayRef {
     #[inline]
     fn get_in(&self, store: &mut StoreOpaque, index: u32) -> Result<Val> {
         let array = store.reference(self.root())?;
-        let place = store.vm_mut().heap_mut().array_place(array, index)?;
-        store.read_place(&place)
+        let (access, at) = store.vm_mut().heap_mut().array_access(array, index)?;
+        // SAFETY: nothing was allocated since.
+        match unsafe { store.read_access(access, at) } {
+            Some(value) => Ok(value),
+            None => {
+                let place = store.vm_mut().heap_mut().array_place(array, index)?;
+                store.read_place(&place)
+            }
+        }
     }
 
     /// Sets element `index`. Of a packed integer, only the lowest bits are stored.
@@ -178,10 +185,15 @@ impl ArrayRef {
         let mut store = store.as_context_mut();
         let store = store.opaque();
         let array = store.reference(self.root())?;
-        let place = store.vm_mut().heap_mut().array_place(array, index)?;
-        if !place.ty.mutable {
+        let (access, at) = store.vm_mut().heap_mut().array_access(array, index)?;
+        if !access.mutable {
             return Err(TypeError::Immutable.into());
         }
+        // SAFETY: nothing was allocated since.
+        if unsafe { store.write_access(array, access, at, &value)? } {
+            return Ok(());
+        }
+        let place = store.vm_mut().heap_mut().array_place(array, index)?;
         store.write_place(&place, &value, || format!("element {index}"))
     }
 }

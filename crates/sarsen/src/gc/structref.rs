@@ -141,11 +141,19 @@ impl StructRef {
 
     #[inline]
     fn field_in(&self, store: &mut StoreOpaque, index: usize) -> Result<Val> {
-        let place = self.place(store, index)?;
-        store.read_place(&place)
+        let object = store.reference(self.root())?;
+        let found = store.vm_mut().heap_mut().struct_access(object, index)?;
+        let (access, at) = found.ok_or_else(|| no_field(index))?;
+        // SAFETY: nothing was allocated since.
+        match unsafe { store.read_access(access, at) } {
+            Some(value) => Ok(value),
+            None => {
+                let place = self.place(store, index)?;
+                store.read_place(&place)
+            }
+        }
     }
 
-    #[inline]
     fn place(&self, store: &mut StoreOpaque, index: usize) -> Result<Place> {
         let object = store.reference(self.root())?;
         match store.vm_mut().heap_mut().struct_place(object, index)? {
@@ -164,10 +172,17 @@ impl StructRef {
     pub fn set_field(&self, mut store: impl AsContextMut, index: usize, value: Val) -> Result<()> {
         let mut store = store.as_context_mut();
         let store = store.opaque();
-        let place = self.place(store, index)?;
-        if !place.ty.mutable {
+        let object = store.reference(self.root())?;
+        let found = store.vm_mut().heap_mut().struct_access(object, index)?;
+        let (access, at) = found.ok_or_else(|| no_field(index))?;
+        if !access.mutable {
             return Err(TypeError::Immutable.into());
         }
+        // SAFETY: nothing was allocated since.
+        if unsafe { store.write_access(object, access, at, &value)? } {
+            return Ok(());
+        }
+        let place = self.place(store, index)?;
         store.write_place(&place, &value, || format!("field {index}"))
     }
 }

@@ -13,6 +13,7 @@
 //!   or the buffer has overflowed (`remember`).
 //! - From `clean` on, the old space is zero.
 
+use super::accesses::Accesses;
 use super::config::{CollectorKind, GcConfig, HeapError};
 use super::externs::Externs;
 use super::funcs::Funcs;
@@ -67,6 +68,7 @@ pub struct Heap {
     pub(super) patience: u32,
     pub(super) remembered: Remembered,
     pub(super) shapes: Shapes,
+    pub(super) accesses: Accesses,
     pub(super) externs: Externs,
     pub(super) funcs: Funcs,
     pub(super) handles: Handles,
@@ -111,6 +113,7 @@ impl Heap {
             patience: 0,
             remembered: Remembered::new(),
             shapes: Shapes::new(registry),
+            accesses: Accesses::default(),
             externs: Externs::default(),
             funcs: Funcs::new(),
             handles: Handles::default(),

@@ -34,7 +34,7 @@
 //! | `mark`, `compact`, `live_map` | collecting the old space |
 //! | `remember` | the barrier and its buffer |
 //! | `shapes` | types as the collector sees them |
-//! | `objects`, `elements`, `fields` | typed access |
+//! | `objects`, `elements`, `fields`, `accesses` | typed access |
 //! | `exns` | exceptions, and the tags that tell what is in them |
 //! | `externs`, `funcs`, `handles` | what is beside the heap |
 //! | `verify` | a check of everything, for zeal |
@@ -46,6 +46,7 @@
 //!
 //! This folder knows nothing of instances, of frames, or of how compiled code is entered.
 
+mod accesses;
 mod allocate;
 mod compact;
 mod config;
@@ -69,6 +70,7 @@ mod tests;
 mod verify;
 mod world;
 
+pub use accesses::{Access, Holds};
 pub use config::{CollectorKind, GcConfig, HeapError};
 pub use externs::Dead;
 pub use fields::Place;

@@ -1,0 +1,222 @@
+//! [`Accesses`]: how the host reads and writes the fields of structures and the elements of arrays, by
+//! type.
+//!
+//! Made when an object of a type is first accessed, in a form that takes few loads: the header of an
+//! object is compared with that of the object before, as objects of one type often come together.
+
+use super::heap::Heap;
+use crate::types::{Defined, Shape};
+use hashbrown::HashMap;
+use sarsen_abi::heap::{HEADER_SIZE, YOUNG};
+use sarsen_abi::types::{AbstractHeapType, FieldType, HeapType, RefType, StorageType, ValType};
+use sarsen_abi::{TrapCode, TypeId};
+
+/// What a field or element holds, as far as reading it is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Holds {
+    /// A packed number of 8 bits.
+    I8,
+    /// A packed number of 16 bits.
+    I16,
+    /// A 32-bit integer.
+    I32,
+    /// A 64-bit integer.
+    I64,
+    /// A 32-bit float.
+    F32,
+    /// A 64-bit float.
+    F64,
+    /// An `anyref`: any reference of the guest's fits.
+    AnyRef,
+    /// Anything else; see [`super::Place`].
+    Other,
+}
+
+impl Holds {
+    fn of(storage: &StorageType<TypeId>) -> Holds {
+        const ANYREF: RefType<TypeId> = RefType {
+            nullable: true,
+            heap: HeapType::Abstract(AbstractHeapType::Any),
+        };
+        match storage {
+            StorageType::I8 => Holds::I8,
+            StorageType::I16 => Holds::I16,
+            StorageType::Val(ValType::I32) => Holds::I32,
+            StorageType::Val(ValType::I64) => Holds::I64,
+            StorageType::Val(ValType::F32) => Holds::F32,
+            StorageType::Val(ValType::F64) => Holds::F64,
+            StorageType::Val(ValType::Ref(ANYREF)) => Holds::AnyRef,
+            StorageType::Val(_) => Holds::Other,
+        }
+    }
+}
+
+/// A field or element.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// From the beginning of the object, in bytes; of an element, of the first one.
+    offset: u32,
+    /// What it holds.
+    pub holds: Holds,
+    /// Whether it can be written.
+    pub mutable: bool,
+}
+
+/// A type.
+#[derive(Debug)]
+struct TypeAccess {
+    /// The first word of the header of its objects.
+    id: u32,
+    /// The second word of the header of structures: their size, in bytes.
+    size: u32,
+    /// The size of an element of arrays, in bytes.
+    element_size: u32,
+    /// The fields of structures.
+    fields: Box<[Access]>,
+    /// The elements of arrays.
+    element: Option<Access>,
+}
+
+impl TypeAccess {
+    fn new(ty: &Defined) -> TypeAccess {
+        let access = |ty: &FieldType<TypeId>, offset| Access {
+            offset,
+            holds: Holds::of(&ty.storage),
+            mutable: ty.mutable,
+        };
+        let mut made = TypeAccess {
+            id: ty.id.0,
+            size: 0,
+            element_size: 0,
+            fields: Box::default(),
+            element: None,
+        };
+        match &ty.shape {
+            Shape::Struct(shape) => {
+                let fields = shape.fields.iter().zip(&shape.layout.fields);
+                made.fields = fields
+                    .map(|(ty, &(offset, _))| access(ty, offset))
+                    .collect();
+                made.size = shape.layout.size;
+            }
+            Shape::Array(shape) => {
+                made.element = Some(access(&shape.element, HEADER_SIZE));
+                made.element_size = shape.layout.slot.size();
+            }
+            Shape::Func(_) | Shape::Cont(_) => {}
+        }
+        made
+    }
+}
+
+/// The types of which objects were accessed.
+#[derive(Debug, Default)]
+pub(super) struct Accesses {
+    types: Vec<TypeAccess>,
+    by_id: HashMap<u32, usize>,
+    /// Where the latest is in `types`.
+    recent: usize,
+}
+
+impl Heap {
+    /// Field `index` of the structure that a reference leads to, and where it is; `None` when it has no
+    /// such field. Where it is is of use until something allocates.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::HeapCorruption`] when it leads to no structure of this heap.
+    #[inline(always)]
+    pub fn struct_access(
+        &mut self,
+        reference: u32,
+        index: usize,
+    ) -> Result<Option<(Access, *mut u8)>, TrapCode> {
+        let object = self.check(reference, u64::from(HEADER_SIZE))?;
+        // SAFETY: a header in the heap, aligned.
+        let [id, word] = unsafe { object.cast::<[u32; 2]>().read() };
+        let ty = self.type_access(reference, id)?;
+        let (size, access) = (ty.size, ty.fields.get(index).copied());
+        if size != word {
+            return Err(TrapCode::HeapCorruption);
+        }
+        self.check(reference, u64::from(word))?;
+        // SAFETY: the object lies in the heap as a whole, and its fields in it.
+        Ok(access.map(|access| (access, unsafe { object.add(access.offset as usize) })))
+    }
+
+    /// Element `index` of the array that a reference leads to, and where it is. Where it is is of use
+    /// until something allocates.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::ArrayOutOfBounds`], or [`TrapCode::HeapCorruption`] when it leads to no array of
+    /// this heap.
+    #[inline(always)]
+    pub fn array_access(
+        &mut self,
+        reference: u32,
+        index: u32,
+    ) -> Result<(Access, *mut u8), TrapCode> {
+        let object = self.check(reference, u64::from(HEADER_SIZE))?;
+        // SAFETY: a header in the heap, aligned.
+        let [id, length] = unsafe { object.cast::<[u32; 2]>().read() };
+        let ty = self.type_access(reference, id)?;
+        let (element_size, access) = (u64::from(ty.element_size), ty.element);
+        let access = access.ok_or(TrapCode::HeapCorruption)?;
+        if index >= length {
+            return Err(TrapCode::ArrayOutOfBounds);
+        }
+        let start = u64::from(access.offset) + u64::from(index) * element_size;
+        self.check(reference, start + element_size)?;
+        // SAFETY: the array lies in the heap up to the element's end.
+        let at = unsafe { object.add(start as usize) };
+        Ok((access, at))
+    }
+
+    /// How objects of the type with this id, to one of which `reference` leads, are accessed.
+    #[inline(always)]
+    fn type_access(&mut self, reference: u32, id: u32) -> Result<&TypeAccess, TrapCode> {
+        let recent = self.accesses.types.get(self.accesses.recent);
+        if recent.is_none_or(|ty| ty.id != id) {
+            self.find_access(reference)?;
+        }
+        Ok(&self.accesses.types[self.accesses.recent])
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_access(&mut self, reference: u32) -> Result<(), TrapCode> {
+        let (ty, _) = self.object(reference)?;
+        let id = ty.id.0;
+        let known = match self.accesses.by_id.get(&id) {
+            Some(&known) => known,
+            None => {
+                let made = TypeAccess::new(self.object(reference)?.0);
+                self.accesses.types.push(made);
+                let known = self.accesses.types.len() - 1;
+                self.accesses.by_id.insert(id, known);
+                known
+            }
+        };
+        self.accesses.recent = known;
+        Ok(())
+    }
+
+    /// Writes a collected reference to where an [`Access`] of the object `to` was found.
+    ///
+    /// # Safety
+    ///
+    /// `at` must be a reference field or element of `to`, found since the heap was last collected, and
+    /// `value` null or a reference of its type.
+    #[inline]
+    pub unsafe fn write_access(&mut self, to: u32, at: *mut u8, value: u32) {
+        let slot = at.cast::<u32>();
+        if to < YOUNG {
+            // SAFETY: the caller's promise.
+            self.before_write(slot, unsafe { slot.read() }, value);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { slot.write(value) };
+    }
+}
