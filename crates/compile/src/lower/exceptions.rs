@@ -18,7 +18,7 @@
 
 use super::call::Callee;
 use super::control::LandingLabel;
-use super::function::{Lowering, trap_code};
+use super::function::{Lowering, MAX_PASSED, trap_code};
 use super::gc::Arguments;
 use super::signature::Repr;
 use cranelift_codegen::ir::types::I64;
@@ -32,6 +32,12 @@ use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::rc::Rc;
 use wasmparser::{Catch, TryTable};
+
+/// An edge from a call to a handler counts as so many values that are passed.
+const EDGE_SIZE: usize = 8;
+
+/// So many locals count as one value that an edge to a handler passes: few are used there, as a rule.
+const LOCALS_PASSED_AS_ONE: usize = 4;
 
 /// A scope: the handlers of one `try_table` or `try`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,30 +118,49 @@ impl Handlers {
     }
 
     /// The clauses that exceptions in a scope may land at, innermost first: none behind one that takes all,
-    /// and one for each tag.
-    fn reachable(&mut self, scope: Scope) -> Rc<[usize]> {
-        if let Some(known) = &self.scopes[scope.0 as usize].reachable {
-            return Rc::clone(known);
-        }
-        let mut reachable = Vec::new();
-        let mut tags = HashSet::new();
+    /// and one for each tag. Adds how long the lists are that were made to `made`, and gives up (with one that
+    /// is too short) when that is more than a function may have.
+    fn reachable(&mut self, scope: Scope, made: &mut usize) -> Rc<[usize]> {
+        let mut without = Vec::new();
+        let mut outer: Rc<[usize]> = Rc::default();
         let mut next = Some(scope);
-        'scopes: while let Some(scope) = next {
+        while let Some(scope) = next {
             let state = &self.scopes[scope.0 as usize];
-            for number in state.first..state.first + state.count {
-                let tag = self.clauses[number].tag;
-                if tag.is_none_or(|tag| tags.insert(tag)) {
-                    reachable.push(number);
-                }
-                if tag.is_none() {
-                    break 'scopes;
-                }
+            if let Some(known) = &state.reachable {
+                outer = Rc::clone(known);
+                break;
             }
+            without.push(scope);
             next = state.outer;
         }
-        let reachable: Rc<[usize]> = reachable.into();
-        self.scopes[scope.0 as usize].reachable = Some(Rc::clone(&reachable));
-        reachable
+        while let Some(scope) = without.pop()
+            && *made <= MAX_PASSED
+        {
+            outer = self.reachable_from(scope, &outer);
+            *made += outer.len();
+            self.scopes[scope.0 as usize].reachable = Some(Rc::clone(&outer));
+        }
+        outer
+    }
+
+    fn reachable_from(&self, scope: Scope, outer: &[usize]) -> Rc<[usize]> {
+        let mut tags = HashSet::new();
+        let mut reachable = Vec::new();
+        for &number in self
+            .clauses_of(scope)
+            .collect::<Vec<_>>()
+            .iter()
+            .chain(outer)
+        {
+            let tag = self.clauses[number].tag;
+            if tag.is_none_or(|tag| tags.insert(tag)) {
+                reachable.push(number);
+            }
+            if tag.is_none() {
+                break;
+            }
+        }
+        reachable.into()
     }
 
     fn clauses_of(&self, scope: Scope) -> std::ops::Range<usize> {
@@ -182,6 +207,10 @@ impl Lowering<'_, '_> {
     /// Writes the blocks in which calls in a `try_table` land. The builder must be in no block that goes on.
     pub(super) fn write_landings(&mut self, scope: Scope) {
         for number in self.handlers.clauses_of(scope) {
+            // What lands takes room: the function fails when this was too much.
+            if self.check_size().is_err() {
+                return;
+            }
             let clause = &self.handlers.clauses[number];
             let (landing, target) = (clause.landing, clause.target);
             if let (Some(landing), Target::Label(label)) = (landing, target) {
@@ -291,9 +320,16 @@ impl Lowering<'_, '_> {
         }
     }
 
+    fn reachable(&mut self, scope: Scope) -> Rc<[usize]> {
+        let mut made = 0;
+        let reachable = self.handlers.reachable(scope, &mut made);
+        self.count_passed(made);
+        reachable
+    }
+
     /// The clause that takes exceptions with this tag here, if that is known.
     fn static_handler(&mut self, tag: TagIndex) -> Option<usize> {
-        let reachable = self.handlers.reachable(self.handlers.current?);
+        let reachable = self.reachable(self.handlers.current?);
         self.count_passed(reachable.len());
         let module = self.cx.module;
         for &number in &*reachable {
@@ -359,7 +395,7 @@ impl Lowering<'_, '_> {
         signature: SigRef,
         args: &[Value],
     ) -> Values {
-        let reachable = scope.map(|scope| self.handlers.reachable(scope));
+        let reachable = scope.map(|scope| self.reachable(scope));
         if let Some(reachable) = reachable
             && !reachable.is_empty()
         {
@@ -379,8 +415,9 @@ impl Lowering<'_, '_> {
         signature: SigRef,
         args: &[Value],
     ) -> Values {
-        // Every call has its own list of them.
-        self.count_passed(clauses.len());
+        // Every call has its own list of them, and each edge may pass every local that is a variable.
+        let each = EDGE_SIZE + self.frame.locals.len() / LOCALS_PASSED_AS_ONE;
+        self.count_passed(clauses.len().saturating_mul(each));
         let returned = self.builder.create_block();
         let results: SmallVec<[_; 4]> = {
             let signature = &self.builder.func.dfg.signatures[signature];

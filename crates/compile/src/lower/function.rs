@@ -35,7 +35,7 @@ use std::collections::HashMap;
 
 /// How many values may be passed to blocks and calls in a function. A single byte of WebAssembly can
 /// pass a thousand, or with a table of branches millions; a function for people to use is far below.
-const MAX_PASSED: usize = 16 << 20;
+pub(super) const MAX_PASSED: usize = 16 << 20;
 
 /// The lowering of one function.
 pub(super) struct Lowering<'m, 'f> {

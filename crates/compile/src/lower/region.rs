@@ -48,8 +48,8 @@ pub(super) enum Region {
     Remembered,
     /// Rows of types.
     TypeRows,
-    /// What is written into an object when it is made. Nothing reads an object's parts by this region, and
-    /// nothing has read the new object before; so its other regions are not disturbed.
+    /// What is written into an object when it is made (and read right then to find young references).
+    /// Nothing has read the new object before, so its other regions are not disturbed.
     Initial,
     /// Headers of objects, lengths of arrays among them, as they are read.
     Headers,

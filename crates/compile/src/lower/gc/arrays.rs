@@ -29,7 +29,7 @@ impl<'m> Lowering<'m, '_> {
     pub(super) fn array_new(&mut self, ty: TypeIndex) {
         let (value, length) = self.pop2();
         let element = self.array_element(ty);
-        let stored = self.to_stored(value, &element.storage);
+        let stored = self.stored_form(value, &element.storage);
         self.new_filled(ty, length, Some(stored));
     }
 
@@ -132,7 +132,7 @@ impl<'m> Lowering<'m, '_> {
         let array = match stored {
             None => self.call_builtin(Builtin::GcAllocZeroed, &[index, length]),
             Some(stored) => {
-                let (low, high) = self.to_bits(stored);
+                let (low, high) = self.raw_bits(stored);
                 self.call_builtin(Builtin::ArrayNew, &[index, length, low, high])
             }
         };
@@ -185,7 +185,7 @@ impl<'m> Lowering<'m, '_> {
         // This may call the runtime, so it comes before there is an object.
         let stored: SmallVec<[Value; 8]> = values
             .iter()
-            .map(|&value| self.to_stored(value, &element.storage))
+            .map(|&value| self.stored_form(value, &element.storage))
             .collect();
         let layout = ArrayLayout::new(element);
         let size = layout.size(length);
@@ -253,7 +253,7 @@ impl<'m> Lowering<'m, '_> {
         let (array, index, value) = self.pop3();
         let element = self.array_element(ty);
         let size = Slot::of(&element.storage).size();
-        let stored = self.to_stored(value, &element.storage);
+        let stored = self.stored_form(value, &element.storage);
         let place = self.array_place(array, index, size, region(element, true));
         self.assign_slot(place, array, &element.storage, stored);
     }

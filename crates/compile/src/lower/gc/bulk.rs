@@ -33,9 +33,9 @@ impl Lowering<'_, '_> {
         let length = self.pop();
         let (array, index, value) = self.pop3();
         self.before_bulk(length);
-        let stored = self.to_stored(value, &self.array_element(ty).storage);
+        let stored = self.stored_form(value, &self.array_element(ty).storage);
         let ty = self.index_argument(ty.as_u32());
-        let (low, high) = self.to_bits(stored);
+        let (low, high) = self.raw_bits(stored);
         self.call_builtin(Builtin::ArrayFill, &[ty, array, index, low, high, length]);
         self.learn_non_null(array);
     }

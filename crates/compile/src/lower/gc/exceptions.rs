@@ -14,6 +14,9 @@ use smallvec::SmallVec;
 /// Values of an exception's arguments.
 pub(in super::super) type Arguments = SmallVec<[Value; 8]>;
 
+/// A part of an exception that is stored or loaded counts as this many values that are passed.
+const ARGUMENT_SIZE: usize = 16;
+
 const EXN: HeapType = HeapType::Abstract(AbstractHeapType::Exn);
 
 impl<'m> Lowering<'m, '_> {
@@ -27,12 +30,12 @@ impl<'m> Lowering<'m, '_> {
     /// A new exception.
     pub(in super::super) fn new_exception(&mut self, tag: TagIndex, values: &[Value]) -> Value {
         let ty = self.tag_type(tag);
-        self.count_passed(values.len());
+        self.count_passed(values.len().saturating_mul(ARGUMENT_SIZE));
         // This may call the runtime, so it comes before there is an object.
         let stored: Arguments = values
             .iter()
             .zip(&ty.params)
-            .map(|(&value, &param)| self.to_stored(value, &StorageType::Val(param)))
+            .map(|(&value, &param)| self.stored_form(value, &StorageType::Val(param)))
             .collect();
         let layout = ExnLayout::new(ty);
         let object = if layout.size > MAX_SMALL {
@@ -107,7 +110,7 @@ impl<'m> Lowering<'m, '_> {
         tag: TagIndex,
     ) -> Arguments {
         let ty = self.tag_type(tag);
-        self.count_passed(ty.params.len());
+        self.count_passed(ty.params.len().saturating_mul(ARGUMENT_SIZE));
         let layout = ExnLayout::new(ty);
         ty.params
             .iter()

@@ -56,7 +56,7 @@ impl Lowering<'_, '_> {
     }
 
     /// A value in the form in which it is stored. This may call the runtime.
-    pub(super) fn to_stored(&mut self, value: Value, storage: &StorageType) -> Value {
+    pub(super) fn stored_form(&mut self, value: Value, storage: &StorageType) -> Value {
         if Slot::of(storage) == Slot::Function {
             self.id_of_function(value)
         } else {
@@ -97,7 +97,7 @@ impl Lowering<'_, '_> {
 
     /// The bits of a value that is in the form in which it is stored, as the runtime takes them: the low
     /// and the high 64.
-    pub(super) fn to_bits(&mut self, stored: Value) -> (Value, Value) {
+    pub(super) fn raw_bits(&mut self, stored: Value) -> (Value, Value) {
         let zero = self.iconst(I64, 0);
         let flags = MemFlagsData::new();
         let low = match self.type_of(stored) {

@@ -20,7 +20,7 @@ impl Lowering<'_, '_> {
         let stored: SmallVec<[Value; 8]> = values
             .iter()
             .zip(fields)
-            .map(|(&value, field)| self.to_stored(value, &field.storage))
+            .map(|(&value, field)| self.stored_form(value, &field.storage))
             .collect();
         let layout = cx.struct_layout(ty);
         let object = self.new_struct(ty, layout.size);
@@ -98,7 +98,7 @@ impl Lowering<'_, '_> {
         let (object, value) = self.pop2();
         let field = &self.cx.struct_fields(ty)[number as usize];
         let (at, slot) = self.cx.struct_layout(ty).fields[number as usize];
-        let stored = self.to_stored(value, &field.storage);
+        let stored = self.stored_form(value, &field.storage);
         let place = self.field_place(object, at, slot.size(), region(field, false));
         self.assign_slot(place, object, &field.storage, stored);
     }

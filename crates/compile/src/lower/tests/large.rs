@@ -105,11 +105,13 @@ fn code_after_a_branch_is_skipped() {
 
 #[test]
 fn an_unsupported_instruction_is_an_error_with_its_place() {
-    let wasm = wat::parse_str("(module (func try end))").expect("well-formed");
+    let wat = "(module (type $f (func)) (type $c (cont $f))
+        (func (param (ref $f)) (drop (cont.new $c (local.get 0)))))";
+    let wasm = wat::parse_str(wat).expect("well-formed");
     let mut features = Features::default();
-    features.set(Feature::LegacyExceptions, true);
+    features.set(Feature::StackSwitching, true);
     let error = lower_with(&wasm, &Settings::default(), features).err();
-    let error = error.expect("legacy exceptions are not lowered");
-    assert!(error.message().contains("Try"), "{error}");
+    let error = error.expect("continuations are not lowered");
+    assert!(error.message().contains("ContNew"), "{error}");
     assert!(error.offset().is_some(), "{error}");
 }

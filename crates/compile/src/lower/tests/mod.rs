@@ -5,6 +5,7 @@
 mod atomics;
 mod checks;
 mod code;
+mod exceptions;
 mod gc;
 mod hints;
 mod inlining;
