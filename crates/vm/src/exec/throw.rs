@@ -107,12 +107,13 @@ fn look_up(frame: &Frame<'_>) -> Option<CallHandlers> {
             Instance::from_vmctx(vmctx)
         }
     };
-    let handlers = handlers.map(|handler| CaughtAt {
-        catches: match handler.tag {
-            Some(tag) => instance().tag_place(tag),
+    let handlers = handlers.filter_map(|handler| {
+        let catches = match handler.tag {
+            Some(tag) => instance().tag_place(tag)?,
             None => Catches::All,
-        },
-        pc: at.code.ptr_at(handler.landing) as usize,
+        };
+        let pc = at.code.ptr_at(handler.landing) as usize;
+        Some(CaughtAt { catches, pc })
     });
     Some(CallHandlers {
         frame_offset,

@@ -152,13 +152,16 @@ impl Instance {
         Ok(store.with_heap(|heap, world| heap.allocate_exn(id, world))?)
     }
 
-    /// Where the tag is found in this instance's vmctx.
-    pub(crate) fn tag_place(&self, tag: TagIndex) -> Catches {
+    /// Where the tag is found in this instance's vmctx; `None` when the module has no such tag.
+    pub(crate) fn tag_place(&self, tag: TagIndex) -> Option<Catches> {
         let module = self.module();
-        if module.module().is_imported_tag(tag) {
+        if tag.index() >= module.module().tags.len() {
+            return None;
+        }
+        Some(if module.module().is_imported_tag(tag) {
             Catches::Imported(module.layout().imported_tag(tag))
         } else {
             Catches::Defined(module.layout().defined_tag(tag))
-        }
+        })
     }
 }
