@@ -69,11 +69,6 @@ macro_rules! defined {
                 Some(Self::from_id(&self.engine, id))
             }
 
-            /// Whether `a` and `b` are the same type.
-            pub fn eq(a: &Self, b: &Self) -> bool {
-                a == b
-            }
-
             /// Registers a type of this kind. The caller holds on to what it names, all of this
             /// engine.
             pub(super) fn define(

@@ -104,11 +104,6 @@ impl StorageType {
         }
     }
 
-    /// Whether `a` and `b` are the same type.
-    pub fn eq(a: &StorageType, b: &StorageType) -> bool {
-        a == b
-    }
-
     pub(super) fn to_abi(&self) -> abi::StorageType<TypeId> {
         match self {
             StorageType::I8 => abi::StorageType::I8,
@@ -186,11 +181,6 @@ impl FieldType {
             || self.mutability.is_const()
                 && other.mutability.is_const()
                 && self.element_type.matches(&other.element_type)
-    }
-
-    /// Whether `a` and `b` are the same type.
-    pub fn eq(a: &FieldType, b: &FieldType) -> bool {
-        a == b
     }
 
     pub(super) fn belongs_to(&self, engine: &Engine) -> bool {

@@ -109,11 +109,6 @@ impl ValType {
         *self == ValType::ANYREF
     }
 
-    /// Whether `a` and `b` are the same type.
-    pub fn eq(a: &ValType, b: &ValType) -> bool {
-        a == b
-    }
-
     /// The reference type, if it is one.
     #[allow(
         clippy::should_implement_trait,
@@ -279,11 +274,6 @@ impl RefType {
     /// Whether every value of this type is also one of type `other`.
     pub fn matches(&self, other: &RefType) -> bool {
         (other.is_nullable || !self.is_nullable) && self.heap_type.matches(&other.heap_type)
-    }
-
-    /// Whether `a` and `b` are the same type.
-    pub fn eq(a: &RefType, b: &RefType) -> bool {
-        a == b
     }
 
     pub(crate) fn to_abi(&self) -> abi::RefType<TypeId> {
@@ -455,11 +445,6 @@ impl HeapType {
     /// Whether it is the type of its hierarchy that has no objects.
     pub fn is_bottom(&self) -> bool {
         *self == self.bottom()
-    }
-
-    /// Whether `a` and `b` are the same type.
-    pub fn eq(a: &HeapType, b: &HeapType) -> bool {
-        a == b
     }
 
     /// Whether every object of this type is also one of type `other`.

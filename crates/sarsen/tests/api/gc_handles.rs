@@ -261,7 +261,7 @@ fn a_scope_ends_also_when_the_host_function_fails_or_panics() {
 #[test]
 fn what_only_the_host_refers_to_survives_every_collection() {
     let mut store = Store::new(&zealous(), ());
-    let mut list = cell(&mut store, Val::null_any_ref());
+    let list = cell(&mut store, Val::null_any_ref());
     let mut owned = Vec::new();
     for n in 0..200 {
         let mut scope = RootScope::new(&mut store);
@@ -279,12 +279,10 @@ fn what_only_the_host_refers_to_survives_every_collection() {
         let item = item.unwrap_anyref().unwrap().unwrap_struct(&store).unwrap();
         assert_eq!(item.field(&mut store, 0).unwrap().unwrap_i32(), *n);
     }
-    for expected in [195] {
-        let tail = list.field(&mut store, 0).unwrap();
-        list = tail.unwrap_anyref().unwrap().unwrap_struct(&store).unwrap();
-        let item = list.field(&mut store, 0).unwrap();
-        let item = item.unwrap_anyref().unwrap().unwrap_struct(&store).unwrap();
-        assert_eq!(item.field(&mut store, 0).unwrap().unwrap_i32(), expected);
-    }
+    let tail = list.field(&mut store, 0).unwrap();
+    let tail = tail.unwrap_anyref().unwrap().unwrap_struct(&store).unwrap();
+    let item = tail.field(&mut store, 0).unwrap();
+    let item = item.unwrap_anyref().unwrap().unwrap_struct(&store).unwrap();
+    assert_eq!(item.field(&mut store, 0).unwrap().unwrap_i32(), 195);
     assert!(store.gc_stats().minor > 200);
 }
