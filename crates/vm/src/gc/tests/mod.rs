@@ -1,12 +1,15 @@
 //! A heap without a store, for tests.
 
+mod exns;
 mod graphs;
 mod limits;
 mod model;
 
 use super::*;
 use crate::types::{ModuleTypes, Registry};
-use sarsen_abi::types::{CompositeType, FieldType, RefType, StorageType, SubType, ValType};
+use sarsen_abi::types::{
+    CompositeType, FieldType, FuncType, RefType, StorageType, SubType, ValType,
+};
 use sarsen_abi::vmctx::{ValRaw, VmStoreCtx};
 use sarsen_abi::{Module, TypeId, TypeIndex};
 use std::ptr::{self, NonNull};
@@ -45,9 +48,10 @@ const LEAF: usize = 1;
 const ARRAY: usize = 2;
 const BYTES: usize = 3;
 const WIDE: usize = 4;
+const FUNC: usize = 5;
 
 /// `(struct i32 anyref anyref)`, `(struct i64)`, `(array anyref)`, `(array i8)`, and a structure of 100
-/// pairs of a reference and an `i64`.
+/// pairs of a reference and an `i64`; and `(func (param i32 externref externref))`.
 fn types(registry: &Arc<Registry>) -> ModuleTypes {
     let field = |storage| FieldType {
         storage,
@@ -65,6 +69,10 @@ fn types(registry: &Arc<Registry>) -> ModuleTypes {
         CompositeType::Array(reference),
         CompositeType::Array(field(StorageType::I8)),
         CompositeType::Struct(wide.into()),
+        CompositeType::Func(FuncType {
+            params: [ValType::I32, ValType::EXTERNREF, ValType::EXTERNREF].into(),
+            results: [].into(),
+        }),
     ];
     let count = composites.len() as u32;
     let types = composites.map(|composite: CompositeType<TypeIndex>| SubType {
