@@ -26,10 +26,8 @@ fn an_uncaught_exception_is_shown_with_its_tag_fields_and_backtrace() {
     let output = run(PROGRAM, &[]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(134), "{message}");
-    assert!(
-        message.starts_with("the program threw `failed` with -5, null, and did not catch it"),
-        "{message}"
-    );
+    let expected = "the program threw `failed` with -5, null, and did not catch it";
+    assert!(message.contains(expected), "{message}");
     assert!(message.contains("deep"), "{message}");
 
     let output = run(PROGRAM, &["--invoke", "hidden"]);
