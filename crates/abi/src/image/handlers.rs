@@ -172,10 +172,10 @@ mod tests {
                 landing: landing + 4 * tag,
             };
             let mut handlers: Vec<Handler> = (0..i % 4).map(tagged).collect();
-            handlers.extend((i % 3 != 0).then_some(all));
+            handlers.extend((!i.is_multiple_of(3)).then_some(all));
             let frame = HandlerFrame {
                 frame_offset: i * 16,
-                context: (i % 4 != 0).then_some(i * 8),
+                context: (!i.is_multiple_of(4)).then_some(i * 8),
             };
             (at, frame, handlers)
         };
