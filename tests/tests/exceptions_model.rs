@@ -478,7 +478,7 @@ fn compare(engine: &Engine, seed: u64) {
     };
     let ty = sarsen::GlobalType::new(ValType::I32, Mutability::Var);
     let hash = Global::new(&mut store, ty, Val::I32(1)).unwrap();
-    let imports = [first.into(), second.into(), hash.clone().into()];
+    let imports = [first.into(), second.into(), hash.into()];
     let instance = Instance::new(&mut store, &module, &imports).unwrap();
     let mut interpreter = Interpreter {
         functions: &functions,

@@ -125,6 +125,20 @@ fn checks_count_only_where_every_way_leads_through_them() {
 }
 
 #[test]
+fn a_handler_knows_nothing_of_the_checks_of_the_body() {
+    let access = load("(local.get 0)");
+    let caught = |before: &str, after: &str| {
+        checks64(&format!(
+            "{before} (try (do {access} (call $f) {access})
+                (catch_all {access} (drop (i32.wrap_i64 (local.get 1))) {access})) {after}"
+        ))
+    };
+    assert_eq!(caught("", ""), 2);
+    assert_eq!(caught("", &access), 3);
+    assert_eq!(caught(&access, &access), 1);
+}
+
+#[test]
 fn memories_have_checks_of_their_own() {
     let module = "(module (memory i64 1) (memory i64 1) (func (param i64)
         (drop (i64.load 0 (local.get 0)))
