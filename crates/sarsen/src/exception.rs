@@ -6,7 +6,7 @@
 //! It may take it ([`Store::take_pending_exception`]) and go on, or return the error: then the exception
 //! goes on to whoever catches it in the WebAssembly that called the host function.
 
-use crate::context::StoreContextMut;
+use crate::context::{AsContext, StoreContextMut};
 use crate::error::Result;
 use crate::gc::{ExnRef, Rooted};
 use crate::store::{Store, StoreOpaque};
@@ -119,8 +119,8 @@ impl<T> StoreContextMut<'_, T> {
     }
 
     /// As [`Store::has_pending_exception`].
-    pub fn has_pending_exception(&mut self) -> bool {
-        self.opaque().vm().has_pending_exception()
+    pub fn has_pending_exception(&self) -> bool {
+        self.as_context().opaque().vm().has_pending_exception()
     }
 }
 
