@@ -311,3 +311,20 @@
 (assert_return (invoke "return" (i32.const 3)) (i32.const 3))
 (assert_return (invoke "return inlined" (i32.const 3)) (i32.const 103))
 (assert_return (invoke "return of both" (i32.const 3)) (i32.const 103))
+
+;; What was checked in the body is not known to have been checked where a handler goes.
+(module
+  (memory i64 1)
+  (tag $e)
+  (type $t (func (param i32)))
+  (table funcref (elem $may))
+  (func $may (type $t) (if (local.get 0) (then (throw $e))))
+  (func (export "after call") (param $at i64) (param $throws i32) (result i32)
+    (block $h
+      (try_table (catch_all $h)
+        (call_indirect (type $t) (local.get $throws) (i32.const 0))
+        (drop (i32.load (local.get $at)))))
+    (i32.load (local.get $at))))
+(assert_return (invoke "after call" (i64.const 65532) (i32.const 1)) (i32.const 0))
+(assert_trap (invoke "after call" (i64.const 65533) (i32.const 1)) "out of bounds memory access")
+(assert_trap (invoke "after call" (i64.const 0x1_0000_0000_0000) (i32.const 1)) "out of bounds memory access")

@@ -185,3 +185,31 @@
 (assert_invalid
   (module (tag $a (param i32)) (func try catch $a end))
   "type mismatch")
+
+;; What was checked in the body is not known to have been checked in a handler.
+(module
+  (memory i64 1)
+  (tag $e)
+  (type $t (func (param i32)))
+  (table funcref (elem $may))
+  (func $may (type $t) (if (local.get 0) (then (throw $e))))
+  (func (export "after call") (param $at i64) (param $throws i32) (result i32)
+    try (result i32)
+      (call_indirect (type $t) (local.get $throws) (i32.const 0))
+      (i32.load (local.get $at))
+    catch_all
+      (i32.load (local.get $at))
+    end)
+  (func (export "after throw") (param $at i64) (param $throws i32) (result i32)
+    try (result i32)
+      (if (local.get $throws) (then (throw $e)))
+      (i32.load (local.get $at))
+    catch $e
+      (i32.load (local.get $at))
+    end))
+(assert_return (invoke "after call" (i64.const 65532) (i32.const 0)) (i32.const 0))
+(assert_return (invoke "after call" (i64.const 65532) (i32.const 1)) (i32.const 0))
+(assert_trap (invoke "after call" (i64.const 65533) (i32.const 1)) "out of bounds memory access")
+(assert_trap (invoke "after call" (i64.const 0x1_0000_0000_0000) (i32.const 1)) "out of bounds memory access")
+(assert_trap (invoke "after throw" (i64.const 65533) (i32.const 1)) "out of bounds memory access")
+(assert_trap (invoke "after throw" (i64.const 0x1_0000_0000_0000) (i32.const 1)) "out of bounds memory access")

@@ -17,7 +17,7 @@
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::engine::Engine;
 use crate::error::{NotConfiguredError, OwnershipError, Result};
-use crate::gc::{GcHeapOutOfMemory, GcStats};
+use crate::gc::{GcHeapOutOfMemory, GcStats, RootScope};
 use crate::limits::ResourceLimiter;
 use crate::trap::Trap;
 use crate::types::ValType;
@@ -482,7 +482,8 @@ impl<T> Upcalls for StoreInner<T> {
         let Some(mut callback) = self.deadline.take() else {
             return Err(Reason::Trap(Trap::Interrupt));
         };
-        let answer = callback(StoreContextMut(self));
+        // Handles that it makes end with it: there is no telling how often it is called.
+        let answer = callback(RootScope::new(StoreContextMut(self)).as_context_mut());
         self.deadline.get_or_insert(callback);
         match answer {
             Ok(UpdateDeadline::Continue(ticks)) => Ok(epoch.saturating_add(ticks)),

@@ -350,6 +350,7 @@ impl Lowering<'_, '_> {
         self.handlers.current = label.outside;
         if let Some(scope) = landings {
             self.facts.forget_to(label.facts);
+            self.checks.return_to(label.checks);
             self.write_landings(scope);
         }
         if let Some(join) = label.join {

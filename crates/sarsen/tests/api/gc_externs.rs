@@ -1,10 +1,13 @@
 //! Objects of the host's: they live as long as something refers to them, and no longer.
 
 use crate::gc::{array_type, cell, var, zealous};
+use crate::instance_in;
 use sarsen::{
-    ArrayRef, ArrayRefPre, Config, Engine, ExternRef, Global, GlobalType, Mutability, Ref, RefType,
-    RootScope, Rooted, Store, StructRef, StructRefPre, StructType, Table, TableType, Val, ValType,
+    ArrayRef, ArrayRefPre, ArrayType, AsContextMut, Config, Engine, ExternRef, Global, GlobalType,
+    Mutability, Ref, RefType, ResourceLimiter, Result, RootScope, Rooted, Store, StructRef,
+    StructRefPre, StructType, Table, TableType, Val, ValType,
 };
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -201,4 +204,79 @@ fn without_a_collector_objects_live_as_long_as_the_store() {
     );
     drop(store);
     assert_eq!(dropped.load(Ordering::Relaxed), 10_000);
+}
+
+#[test]
+fn a_limiters_panic_while_something_is_made_keeps_nothing_alive() {
+    struct Panics(bool);
+    impl ResourceLimiter for Panics {
+        fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            Ok(true)
+        }
+        fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            Ok(true)
+        }
+        fn heap_growing(&mut self, _: usize, _: usize) -> Result<bool> {
+            assert!(!self.0, "no heap today");
+            Ok(true)
+        }
+    }
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, Panics(false));
+    store.limiter(|state| state);
+    let ty = ArrayType::new(&engine, var(ValType::EXTERNREF));
+    let allocator = ArrayRefPre::new(&mut store, ty);
+    {
+        let mut scope = RootScope::new(&mut store);
+        let held = ExternRef::new(&mut scope, 7).unwrap();
+        scope.as_context_mut().data_mut().0 = true;
+        let make = || ArrayRef::new(&mut scope, &allocator, &held.into(), 32 << 20);
+        let panic = catch_unwind(AssertUnwindSafe(make)).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"no heap today"));
+        scope.as_context_mut().data_mut().0 = false;
+        assert_eq!(held.data(&scope).unwrap().unwrap().downcast_ref(), Some(&7));
+        ArrayRef::new(&mut scope, &allocator, &held.into(), 100).unwrap();
+    }
+    store.gc(None).unwrap();
+    assert_eq!(store.gc_stats().host_objects, 0);
+    assert_eq!(store.gc_stats().bytes_live, 0);
+}
+
+#[test]
+fn a_panic_of_dropped_data_while_a_segment_is_evaluated_keeps_nothing_alive() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let mut config = Config::new();
+    config.gc_zeal(NonZeroU32::new(2));
+    let engine = Engine::new(&config).unwrap();
+    let module = r#"(module
+        (type $s (struct (field i64)))
+        (type $a (array (ref null $s)))
+        (elem $e (ref null $s)
+            (item (struct.new $s (i64.const 1)))
+            (item (struct.new $s (i64.const 2))))
+        (func (export "f") (result i32)
+            (array.len (array.new_elem $a $e (i32.const 0) (i32.const 2)))))"#;
+    let (mut store, instance) = instance_in(&engine, module);
+    let f = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
+    {
+        let mut scope = RootScope::new(&mut store);
+        ExternRef::new(&mut scope, 7).unwrap();
+        // Every second allocation collects: after this one, that of the second element.
+        ExternRef::new(&mut scope, Panics).unwrap();
+    }
+    let call = AssertUnwindSafe(|| f.call(&mut store, ()));
+    let panic = catch_unwind(call).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"dropped"));
+    store.gc(None).unwrap();
+    assert_eq!(
+        store.gc_stats().bytes_live,
+        0,
+        "the first element was let go of"
+    );
+    assert_eq!(f.call(&mut store, ()).unwrap(), 2);
 }

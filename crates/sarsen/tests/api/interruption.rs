@@ -256,3 +256,18 @@ fn straight_code_full_of_bulk_operations_is_interrupted() {
         assert_eq!((trap, done), (Trap::Interrupt, 0), "{operation}");
     }
 }
+
+#[test]
+fn handles_that_the_callback_makes_end_with_it() {
+    let engine = with_epochs();
+    let (mut store, spin) = spin(&engine, 0);
+    store.epoch_deadline_callback(|mut context| {
+        sarsen::ExternRef::new(&mut context, 7)?;
+        *context.data_mut() += 1;
+        // The deadline passes again at once, until it has been often enough.
+        Ok(UpdateDeadline::Continue(u64::from(*context.data() == 50)))
+    });
+    assert_eq!(spin.call(&mut store, 100).unwrap(), 100);
+    assert_eq!(*store.data(), 50);
+    assert_eq!(store.gc_stats().scoped_roots, 0);
+}

@@ -194,16 +194,14 @@ impl Heap {
     }
 
     /// Lets compiled code allocate.
-    pub(super) fn publish(&self) {
+    pub(super) fn publish(&mut self) {
         if !self.collects() {
             return;
         }
         let next = self.young_end();
         let closed = self.config.zeal.is_some() || self.hurry || self.damaged;
-        self.with_ctx(|ctx| {
-            ctx.alloc_next = next;
-            ctx.alloc_end = if closed { 0 } else { YOUNG + self.young_size };
-        });
+        let end = if closed { 0 } else { YOUNG + self.young_size };
+        self.with_ctx(|ctx| (ctx.alloc_next, ctx.alloc_end) = (next, end));
     }
 
     fn zeal_is_due(&mut self) -> bool {
@@ -309,6 +307,7 @@ impl Heap {
     /// Makes sure that the heap may have `need` bytes.
     fn grant(&mut self, need: usize, world: &mut dyn World) -> bool {
         if need <= self.granted {
+            self.refusal = None;
             return true;
         }
         let ample = need.max(self.granted + self.granted / 4);
@@ -321,6 +320,7 @@ impl Heap {
                 Ok(agreed) => {
                     if agreed {
                         self.granted = wanted;
+                        self.refusal = None;
                     }
                     agreed
                 }

@@ -174,20 +174,14 @@ impl Heap {
 pub struct Dead(Vec<Data>);
 
 impl Dead {
-    /// Drops it.
-    ///
-    /// # Panics
-    ///
-    /// Resumes the first panic of what was dropped, after all was.
-    pub fn drop_all(self) {
+    /// Drops it. Returns the first panic of what was dropped, after all was.
+    pub fn drop_all(self) -> Result<(), Box<dyn Any + Send>> {
         let mut first = None;
         for data in self.0 {
             let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(data)));
             first = first.or(dropped.err());
         }
-        if let Some(payload) = first {
-            panic::resume_unwind(payload);
-        }
+        first.map_or(Ok(()), Err)
     }
 }
 

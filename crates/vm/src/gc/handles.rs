@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct RootIndex {
     /// The place on the stack, or with [`OWNED_BIT`] that of an owned root.
     index: u32,
-    /// Differs from that of what was in the same place before.
-    generation: u32,
+    /// Differs from that of whatever was in the same place before. With 64 bits it does so for ever:
+    /// with 32, a host that calls guests for minutes would see a stale index become valid again.
+    generation: u64,
 }
 
 /// What tells the index of an owned root.
@@ -63,7 +64,7 @@ impl Drop for Owned {
 #[derive(Clone, Copy, Debug)]
 struct Root {
     reference: u32,
-    generation: u32,
+    generation: u64,
 }
 
 /// The references that the host holds. See the module's page.
@@ -71,7 +72,7 @@ struct Root {
 pub(super) struct Handles {
     stack: Vec<Root>,
     /// Changes whenever roots are popped, so that their indices are known to be stale.
-    generation: u32,
+    generation: u64,
     /// How many roots on the stack are known not to be young.
     seen: usize,
     owned: Vec<Root>,
@@ -127,7 +128,7 @@ impl Handles {
     pub(super) fn exit(&mut self, scope: RootScope) {
         if scope.0 < self.stack.len() {
             self.stack.truncate(scope.0);
-            self.generation = self.generation.wrapping_add(1);
+            self.generation += 1;
             self.seen = self.seen.min(scope.0);
         }
     }
@@ -189,7 +190,7 @@ impl Handles {
         for &place in released.iter() {
             let owned = &mut self.owned[place as usize];
             owned.reference = 0;
-            owned.generation = owned.generation.wrapping_add(1);
+            owned.generation += 1;
         }
         self.free.append(&mut released);
     }
@@ -249,6 +250,27 @@ mod tests {
         assert_eq!(handles.get(inner), None);
         assert_eq!(handles.get(next), Some(24));
         assert_eq!(handles.get(outer), Some(8));
+    }
+
+    #[test]
+    fn an_index_stays_stale_however_many_scopes_have_ended_since() {
+        let mut handles = Handles::default();
+        let scope = handles.enter();
+        let stale = handles.push(16);
+        handles.exit(scope);
+        // What 2^32 - 1 more scopes leave behind.
+        handles.generation += u64::from(u32::MAX);
+        handles.push(24);
+        assert_eq!(handles.get(stale), None);
+        let owned = handles.own(8);
+        let stale = owned.index();
+        drop(owned);
+        drop(handles.own(8));
+        handles.take_released();
+        handles.owned[0].generation += u64::from(u32::MAX) - 1;
+        let again = handles.own(24);
+        assert_eq!(again.index().index, stale.index);
+        assert_eq!(handles.get(stale), None);
     }
 
     #[test]

@@ -130,11 +130,19 @@ impl Heap {
         heap
     }
 
-    /// Reads or writes what compiled code sees of the heap.
+    /// What compiled code sees of the heap. Several threads may look at once.
     #[inline(always)]
-    pub(super) fn with_ctx<R>(&self, f: impl FnOnce(&mut VmStoreCtx) -> R) -> R {
+    pub(super) fn seen(&self) -> &VmStoreCtx {
+        // SAFETY: valid, and no compiled code runs (`Heap::new`); this heap writes it only while it is
+        // borrowed mutably.
+        unsafe { self.ctx.as_ref() }
+    }
+
+    /// Writes what compiled code sees of the heap.
+    #[inline(always)]
+    pub(super) fn with_ctx<R>(&mut self, f: impl FnOnce(&mut VmStoreCtx) -> R) -> R {
         // SAFETY: valid, and no compiled code runs (`Heap::new`); the reference ends here.
-        f(unsafe { &mut *self.ctx.as_ptr() })
+        f(unsafe { self.ctx.as_mut() })
     }
 
     /// Takes address space, unless it has some already. Compiled code that uses the heap runs only
@@ -159,7 +167,7 @@ impl Heap {
 
     #[inline(always)]
     pub(super) fn base(&self) -> *mut u8 {
-        self.with_ctx(|ctx| ctx.heap_base)
+        self.seen().heap_base
     }
 
     /// Whether `address` lies in the heap's range, guards included.
@@ -177,7 +185,7 @@ impl Heap {
         if self.collects() {
             self.old_end
         } else {
-            self.with_ctx(|ctx| ctx.alloc_next).max(FIRST)
+            self.seen().alloc_next.max(FIRST)
         }
     }
 
@@ -185,7 +193,7 @@ impl Heap {
     #[inline(always)]
     pub(super) fn young_end(&self) -> u32 {
         if self.collects() {
-            self.with_ctx(|ctx| ctx.alloc_next).max(YOUNG)
+            self.seen().alloc_next.max(YOUNG)
         } else {
             YOUNG
         }
@@ -289,6 +297,11 @@ impl Heap {
     /// Lets go of what was held since, which is now what has become of it.
     pub fn release(&mut self, held: Held) -> impl ExactSizeIterator<Item = u32> + '_ {
         self.handles.temporary.drain(held.0..)
+    }
+
+    /// Lets go of all that is held: whoever held it is being left by a panic.
+    pub fn release_all(&mut self) {
+        self.handles.temporary.clear();
     }
 
     /// Calls `f` with the heap while it also holds on to `references`, which are then what has become

@@ -212,7 +212,14 @@ impl<'a> Marking<'a> {
         let Some((at, start)) = self.arrays.pop() else {
             return false;
         };
-        let (_, length, _) = self.object(at).expect("checked when it was put here");
+        // It was one when it was put here; in a damaged heap, another object may lie over its header.
+        let Some((_, length, _)) = self
+            .object(at)
+            .filter(|&(shape, length, _)| shape.content == Content::References && length > start)
+        else {
+            self.damaged = true;
+            return true;
+        };
         let end = length.min(start + PIECE);
         if end < length {
             self.arrays.push((at, end));

@@ -17,6 +17,7 @@
 //! ([`Heap::damaged`](super::Heap)), and no more is copied than there is room for.
 
 use super::heap::Heap;
+use super::range::RANGE;
 use super::shapes::{Content, Shapes};
 use super::world::Roots;
 use crate::arch;
@@ -255,9 +256,10 @@ impl Heap {
                     arch::prefetch(ptr::with_exposed_provenance(ahead as usize));
                 }
                 let offset = (slot as usize).wrapping_sub(heap_start);
-                if offset >= 1 << 32 {
+                let is_old = offset >= FIRST as usize && offset + 4 <= begin as usize;
+                if offset >= RANGE {
                     evacuation.visit(ptr::with_exposed_provenance_mut(slot as usize));
-                } else if offset >= FIRST as usize && offset + 4 <= begin as usize {
+                } else if is_old && offset.is_multiple_of(4) {
                     evacuation.visit(evacuation.base.add(offset).cast());
                 } else {
                     evacuation.report();

@@ -20,6 +20,9 @@ const MAX_IDLE: usize = 64;
 /// Up to so many bytes of a range are made zero by writing zeroes.
 const MEMSET_LIMIT: usize = 64 << 10;
 
+/// The size of a range, in bytes.
+pub(super) const RANGE: usize = REACH + GUARD;
+
 const _: () = assert!(GUARD > MAX_STRUCT as usize + 16);
 
 /// A range for a heap, in use or idle.
@@ -35,7 +38,7 @@ pub(super) struct HeapRange {
 impl HeapRange {
     fn new() -> io::Result<HeapRange> {
         Ok(HeapRange {
-            pages: Reservation::new(REACH + GUARD)?,
+            pages: Reservation::new(RANGE)?,
             old: FIRST,
             young: YOUNG,
         })

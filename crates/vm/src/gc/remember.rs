@@ -56,7 +56,7 @@ pub fn is_young(reference: u32) -> bool {
 impl Heap {
     /// How many slots are in the buffer.
     fn remembered_count(&self) -> usize {
-        let next = self.with_ctx(|ctx| ctx.remembered_next);
+        let next = self.seen().remembered_next;
         (next.addr() - self.remembered.slots.as_ptr().addr()) / size_of::<u64>()
     }
 

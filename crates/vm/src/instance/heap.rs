@@ -16,6 +16,7 @@ use sarsen_abi::vmctx::ValRaw;
 use sarsen_abi::{TrapCode, TypeId};
 use std::any::Any;
 use std::num::NonZeroU32;
+use std::panic;
 use std::ptr::NonNull;
 
 /// Calls a function with every slot in a store's frames that holds a collected reference: what `exec`
@@ -80,14 +81,21 @@ fn add_instance(instance: &Instance, roots: &mut Roots) {
     instance.evaluated.slots(|slot| roots.slot(slot));
 }
 
-/// The store while its heap is taken out; puts it back, also when the embedder's limiter panics.
+/// The store while its heap is taken out; puts it back, also when the embedder's limiter panics. Then
+/// everybody who holds references in the heap meanwhile is being left, too.
 struct Apart<'a> {
     store: &'a mut Store,
     heap: Option<Box<Heap>>,
+    finished: bool,
 }
 
 impl Drop for Apart<'_> {
     fn drop(&mut self) {
+        if !self.finished
+            && let Some(heap) = &mut self.heap
+        {
+            heap.release_all();
+        }
         self.store.heap = self.heap.take();
     }
 }
@@ -120,17 +128,26 @@ impl Store {
 
     /// Does something with the heap that may collect. The host's data that was found dead is dropped
     /// afterwards.
+    ///
+    /// # Panics
+    ///
+    /// Resumes panics of the embedder's limiter, and of the host's data.
     pub(super) fn with_heap<R>(&mut self, f: impl FnOnce(&mut Heap, &mut dyn World) -> R) -> R {
         self.heap_mut();
         let mut apart = Apart {
             heap: self.heap.take(),
             store: self,
+            finished: false,
         };
         let heap = apart.heap.as_mut().expect("just made");
         let result = f(heap, &mut Outside(apart.store));
         let dead = heap.take_dead();
+        apart.finished = true;
         drop(apart);
-        dead.drop_all();
+        if let Err(payload) = dead.drop_all() {
+            self.heap_mut().release_all();
+            panic::resume_unwind(payload);
+        }
         result
     }
 

@@ -80,3 +80,36 @@ fn without_a_collector_objects_stay_and_the_limit_holds() {
     assert!(count as usize * 24 > (1 << 20) - (64 << 10), "{count}");
     assert_eq!(stage.heap.stats().bytes_allocated, u64::from(count) * 24);
 }
+
+/// Fails when it is asked for the first time, agrees to what is wanted then, and to nothing after that.
+struct Grudging {
+    asked: u32,
+}
+
+impl World for Grudging {
+    fn roots(&mut self, _: &mut Roots) {}
+
+    fn may_grow(&mut self, _: usize, _: usize) -> Result<bool, HostError> {
+        self.asked += 1;
+        match self.asked {
+            1 => Err(Box::new("not today")),
+            asked => Ok(asked == 2),
+        }
+    }
+}
+
+#[test]
+fn an_error_of_the_limiter_is_forgotten_once_it_has_agreed() {
+    let config = GcConfig {
+        collector: CollectorKind::Null,
+        ..config()
+    };
+    let mut stage = Stage::new(&config, 1, 0);
+    let ty = stage.ty(BYTES);
+    let mut world = Grudging { asked: 0 };
+    // More than was needed was refused.
+    stage.heap.allocate_object(ty, 8, &mut world).unwrap();
+    let full = stage.heap.allocate_object(ty, 1 << 20, &mut world);
+    assert!(matches!(full, Err(HeapError::Full)));
+    assert_eq!(world.asked, 4);
+}

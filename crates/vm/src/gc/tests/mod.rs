@@ -1,5 +1,6 @@
 //! A heap without a store, for tests.
 
+mod damage;
 mod exns;
 mod graphs;
 mod limits;
