@@ -15,9 +15,7 @@ use crate::instance::{Instance, Reason};
 use crate::mem::Expected;
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
-use sarsen_abi::{
-    DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin,
-};
+use sarsen_abi::{DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 

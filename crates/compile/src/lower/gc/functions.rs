@@ -121,6 +121,9 @@ impl Lowering<'_, '_> {
             HeapType::Abstract(AbstractHeapType::NoFunc) => {
                 self.builder.ins().trapnz(func, code);
             }
+            _ if !ty.nullable => {
+                self.builder.ins().trapz(func, code);
+            }
             _ => {}
         }
     }

@@ -129,8 +129,7 @@ fn a_handler_knows_nothing_of_the_checks_of_the_body() {
     let access = load("(local.get 0)");
     let caught = |before: &str, after: &str| {
         checks64(&format!(
-            "{before} (try (do {access} (call $f) {access})
-                (catch_all {access} (drop (i32.wrap_i64 (local.get 1))) {access})) {after}"
+            "{before} try {access} (call $f) {access} catch_all {access} {access} end {after}"
         ))
     };
     assert_eq!(caught("", ""), 2);

@@ -377,3 +377,15 @@ fn a_loop_that_writes_a_local_knows_nothing_of_it() {
     );
     assert_eq!(count(&code, " eq "), 2, "{code}");
 }
+
+#[test]
+fn the_number_of_no_function_is_no_function_where_null_is_not_allowed() {
+    let code = |ty: &str| {
+        clif(&format!(
+            "(module (type $s (struct (field (ref {ty} func))))
+               (func (param (ref $s)) (result (ref {ty} func)) (struct.get $s 0 (local.get 0))))"
+        ))
+    };
+    assert_eq!(count(&code(""), "trapz"), 1, "{}", code(""));
+    assert_eq!(count(&code("null"), "trapz"), 0, "{}", code("null"));
+}
