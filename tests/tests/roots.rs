@@ -29,7 +29,7 @@ fn instantiate(
     };
     // SAFETY: just compiled.
     let code = unsafe { EngineCode::from_bytes(&image, &expected).unwrap() };
-    let engine = Engine::new(settings.clone(), exec::builtin_table(), exec::frame_roots).unwrap();
+    let engine = Engine::new(settings.clone(), exec::builtin_table(), exec::frame_roots, &StackConfig::default()).unwrap();
     let module = CompiledModule::new(&engine, code).unwrap();
     let mut store = Store::new(&engine, StoreConfig::default());
     let nothing: [ValType<TypeId>; 0] = [];

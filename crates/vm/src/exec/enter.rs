@@ -33,7 +33,7 @@ use sarsen_abi::builtin::STATUS_OK;
 use sarsen_abi::vmctx::{Activation, EntryStub, ValRaw, VmFuncRef};
 use std::mem::MaybeUninit;
 use std::panic;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// Why a call did not return, and where.
 #[derive(Debug)]
@@ -88,13 +88,16 @@ pub unsafe fn enter(
     // SAFETY: this thread's own, used on this thread only.
     let thread = unsafe { &*thread::this() };
     // SAFETY: the store is alive and ours to use.
-    let (previous, previous_stack_limit) = unsafe { ((*ctx).activation, (*ctx).stack_limit) };
+    let (previous, previous_stack_limit, previous_stack) =
+        unsafe { ((*ctx).activation, (*ctx).stack_limit, (*ctx).current_stack) };
     let sp = arch::stack_pointer();
-    // What no compiled code runs in has no limit to inherit.
+    // What no compiled code runs in has no limit to inherit. Where some runs, a continuation's stack may
+    // be the current one, while we are on the native stack.
     let inherited = if previous.is_null() {
         0
     } else {
-        previous_stack_limit
+        // SAFETY: linked activations are alive.
+        unsafe { (*previous).native.stack_limit }
     };
     let mut limit = inherited
         .max(sp.saturating_sub(max_wasm_stack))
@@ -102,28 +105,30 @@ pub unsafe fn enter(
     if sp <= limit {
         limit = limit_on_slow_path(sp, inherited, max_wasm_stack, reserve)?;
     }
-    let mut stay = Stay {
-        activation: Activation {
-            previous,
-            entry_fp: 0,
-            exit_fp: 0,
-            exit_pc: 0,
-            previous_stack_limit,
-        },
-        backtrace: MaybeUninit::uninit(),
-    };
-    let stay = &raw mut stay;
+    let mut stay = MaybeUninit::<Stay>::uninit();
+    let stay = stay.as_mut_ptr();
     // SAFETY: `callee` is a function of this store, so its entry stub is an `EntryStub` and its code is
     // alive. The activation is linked exactly as long as `stay` lives. Compiled code gets back here
     // whatever happens: nothing unwinds or jumps over this frame.
     let status = unsafe {
-        (*ctx).activation = &raw mut (*stay).activation;
+        let activation = &raw mut (*stay).activation;
+        // Of the native stack's block, no more than this is ever read before it is written.
+        (*activation).native.parent = ptr::null_mut();
+        (*activation).native.first_tag = ptr::null();
+        (*activation).native.sp = 0;
+        (*activation).native.stack_limit = limit;
+        (*activation).previous = previous;
+        (*activation).previous_stack_limit = previous_stack_limit;
+        (*activation).previous_stack = previous_stack;
+        (*ctx).activation = activation;
+        (*ctx).current_stack = activation.cast();
         (*ctx).stack_limit = limit;
         let outer = thread.store.replace(ctx);
         let entry: EntryStub = std::mem::transmute((*callee).entry);
-        let status = entry(&raw mut (*stay).activation, callee, values);
+        let status = entry(activation, callee, values);
         thread.store.set(outer);
         (*ctx).activation = previous;
+        (*ctx).current_stack = previous_stack;
         (*ctx).stack_limit = previous_stack_limit;
         status
     };

@@ -35,6 +35,7 @@
 //! | `remember` | the barrier and its buffer |
 //! | `shapes` | types as the collector sees them |
 //! | `objects`, `elements`, `fields` | typed access |
+//! | `conts` | continuations, and the stacks that belong to them |
 //! | `externs`, `funcs`, `handles` | what is beside the heap |
 //! | `verify` | a check of everything, for zeal |
 //!
@@ -48,6 +49,7 @@
 mod allocate;
 mod compact;
 mod config;
+mod conts;
 mod elements;
 mod externs;
 mod fields;
@@ -68,6 +70,7 @@ mod verify;
 mod world;
 
 pub use config::{CollectorKind, GcConfig, HeapError};
+pub use conts::{BoundValue, ContParts};
 pub use externs::Dead;
 pub use fields::Place;
 pub use handles::{OwnedRoot, RootIndex, RootScope};

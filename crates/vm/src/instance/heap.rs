@@ -125,9 +125,16 @@ impl Store {
             store: self,
         };
         let heap = apart.heap.as_mut().expect("just made");
+        let before = heap.collections();
         let result = f(heap, &mut Outside(apart.store));
         let dead = heap.take_dead();
+        let after = heap.collections();
         drop(apart);
+        if before != after
+            && let Some(stacks) = &mut self.stacks
+        {
+            stacks.after_collection(before.1 != after.1);
+        }
         dead.drop_all();
         result
     }

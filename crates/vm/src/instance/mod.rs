@@ -34,6 +34,7 @@ mod arrays;
 mod bulk;
 mod config;
 mod const_expr;
+mod continuations;
 mod engine;
 mod extern_type;
 mod heap;

@@ -25,6 +25,7 @@ use sarsen_abi::{
     DefinedFuncIndex, EntityIndex, Features, FuncIndex, GlobalIndex, MemoryIndex, Module, Settings,
     TableIndex, TypeIndex,
 };
+use crate::stack::StackConfig;
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -34,10 +35,12 @@ pub(super) fn engine() -> Arc<Engine> {
     // No code of these modules runs, so none calls a builtin.
     let builtins = Box::leak(Box::new(BuiltinTable {
         raise: std::ptr::null(),
+        native_call: std::ptr::null(),
+        switch_stack: std::ptr::null(),
         functions: [std::ptr::null(); BUILTIN_COUNT],
     }));
     // Nor has it frames.
-    Engine::new(Settings::default(), builtins, |_, _| {}).unwrap()
+    Engine::new(Settings::default(), builtins, |_, _| {}, &StackConfig::default()).unwrap()
 }
 
 /// A store of `engine`.

@@ -5,7 +5,7 @@
 //! owner; the `unsafe` functions here say what the owner must guarantee. All offsets and lengths are
 //! in bytes and multiples of [`PAGE_SIZE`]; the functions assert it.
 //!
-//! Callers: `code` (text), `mem` (memories, tables, vmctx blocks), `os::signals` (alternate stacks).
+//! Callers: `code` (text), `mem` (memories, tables, vmctx blocks), `stack`, `os::signals` (alternate stacks).
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io;
@@ -196,6 +196,38 @@ impl Reservation {
         let at = self.range(offset, len);
         // SAFETY: inside our mapping; the caller vouches for the users of these bytes.
         unsafe { rustix::mm::madvise(at.cast(), len, Advice::LinuxDontNeed) }
+    }
+
+    /// Asks the system not to use huge pages, where each would commit memory for many that are small.
+    /// Only a hint: errors do not matter.
+    pub(crate) fn use_small_pages(&self) {
+        // SAFETY: our own mapping, whose contents do not change.
+        let _ = unsafe {
+            rustix::mm::madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxNoHugepage)
+        };
+    }
+
+    /// Makes `len` bytes at `offset` inaccessible for as long as the reservation lives, if possible
+    /// without splitting the mapping, of which the system allows a limited number only. Giving back their
+    /// memory ([`Reservation::decommit`]) leaves them inaccessible.
+    ///
+    /// # Errors
+    ///
+    /// When the system is out of memory or of mappings.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may use these bytes.
+    pub(crate) unsafe fn guard(&self, offset: usize, len: usize) -> io::Result<()> {
+        /// Linux 6.13 and later.
+        const MADV_GUARD_INSTALL: libc::c_int = 102;
+        let at = self.range(offset, len);
+        // SAFETY: inside our mapping, and nobody uses these bytes.
+        if unsafe { libc::madvise(at.cast(), len, MADV_GUARD_INSTALL) } == 0 {
+            return Ok(());
+        }
+        // SAFETY: as above.
+        unsafe { self.protect(offset, len, Protection::None) }
     }
 
     /// Replaces `len` bytes at `offset` by fresh, zero pages with `protection`, whatever was mapped
