@@ -3,11 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sarsen_fuzz::{Case, Random, damaged_image};
+use sarsen_fuzz::{Case, Peer, Random, Wasmi, damaged_image};
 
 fuzz_target!(|input: (u64, &[u8])| {
     let (seed, bytes) = input;
-    if let Ok(case) = Case::from_bytes(bytes) {
+    if let Ok(case) = Case::from_bytes(bytes, Wasmi::ABILITIES) {
         damaged_image(&case, &mut Random::new(seed));
     }
 });

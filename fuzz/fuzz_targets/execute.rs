@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sarsen_fuzz::{Bench, Case};
+use sarsen_fuzz::{Bench, Case, Peer, Wasmi};
 use std::cell::RefCell;
 
 thread_local! {
@@ -11,7 +11,7 @@ thread_local! {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(case) = Case::from_bytes(bytes) {
+    if let Ok(case) = Case::from_bytes(bytes, Wasmi::ABILITIES) {
         BENCH.with_borrow_mut(|bench| {
             if let Err(difference) = bench.run(&case) {
                 panic!("{difference}: {case:?}");

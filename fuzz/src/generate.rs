@@ -1,7 +1,9 @@
 //! [`Case`]: a module, and the settings under which Sarsen runs it, from bytes.
 
-use crate::host;
+use crate::peer::Abilities;
 use crate::random::Random;
+use crate::vectors::{self, Relaxed};
+use crate::{host, rewrite, typed};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
 use wasm_smith::{Config, MemoryOffsetChoices, Module};
@@ -24,6 +26,10 @@ pub struct Settings {
     pub epochs: bool,
     /// Whether memories begin as mappings of the image.
     pub copy_on_write: bool,
+    /// Whether Sarsen makes NaNs canonical. Where the other runtime cannot, the module does it, too.
+    pub canonical_nans: bool,
+    /// Whether relaxed vector instructions do the same everywhere. Modules with such choose it.
+    pub deterministic: bool,
 }
 
 /// How a compiled module gets into the process.
@@ -64,21 +70,21 @@ impl fmt::Debug for Case {
 }
 
 impl Case {
-    /// The case that a seed determines. Some seeds make none.
-    pub fn from_seed(seed: u64) -> Option<Case> {
+    /// The case that a seed determines, for a runtime of these abilities. Some seeds make none.
+    pub fn from_seed(seed: u64, peer: Abilities) -> Option<Case> {
         let mut random = Random::new(seed);
         let size = random.choose(&[512, 2048, 8192, 20_000]);
-        Case::from_bytes(&random.bytes(size)).ok()
+        Case::from_bytes(&random.bytes(size), peer).ok()
     }
 
-    /// The case that some bytes determine.
+    /// The case that some bytes determine, for a runtime of these abilities.
     ///
     /// # Errors
     ///
     /// When there are too few of them.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Case> {
+    pub fn from_bytes(bytes: &[u8], peer: Abilities) -> Result<Case> {
         let mut bytes = Unstructured::new(bytes);
-        let settings = Settings::from_bytes(&mut bytes)?;
+        let mut settings = Settings::from_bytes(&mut bytes)?;
         let loading = *bytes.choose(&[
             Loading::Direct,
             Loading::Direct,
@@ -88,14 +94,24 @@ impl Case {
             Loading::Twice,
         ])?;
         let arguments = bytes.arbitrary()?;
-        let config = config(&mut bytes)?;
-        let fuel = bytes.int_in_range(100..=3000)?;
-        let mut module = Module::new(config, &mut bytes)?;
-        module
-            .ensure_termination(fuel)
-            .map_err(|_| arbitrary::Error::IncorrectFormat)?;
+        let proposals = Proposals::from_bytes(&mut bytes, peer)?;
+        let module = if proposals.simd && bytes.ratio(1, 2)? {
+            let relaxed = relaxed(&mut bytes)?;
+            match relaxed {
+                Relaxed::None => {}
+                Relaxed::Deterministic => settings.deterministic = true,
+                Relaxed::Fused => settings.deterministic = false,
+            }
+            vectors::module(&mut bytes, relaxed)?
+        } else if peer.function_references && bytes.ratio(1, 6)? {
+            typed::module(&mut bytes)?
+        } else {
+            anything(&mut bytes, &proposals)?
+        };
+        let nans = !(settings.canonical_nans && peer.canonical_nans);
+        let module = rewrite::rewrite(&module, nans);
         Ok(Case {
-            module: module.to_bytes(),
+            module: module.expect("generated modules are valid"),
             settings,
             loading,
             arguments,
@@ -113,6 +129,8 @@ impl Settings {
             fuel: bytes.ratio(1, 4)?,
             epochs: bytes.ratio(1, 4)?,
             copy_on_write: bytes.ratio(3, 4)?,
+            canonical_nans: bytes.ratio(1, 3)?,
+            deterministic: bytes.ratio(1, 2)?,
         })
     }
 
@@ -126,6 +144,8 @@ impl Settings {
             fuel: false,
             epochs: false,
             copy_on_write: true,
+            canonical_nans: false,
+            deterministic: true,
         };
         let plain = Settings {
             optimize: false,
@@ -141,6 +161,7 @@ impl Settings {
         let counted = Settings {
             fuel: true,
             epochs: true,
+            canonical_nans: true,
             reservation: 1 << 20,
             ..plain
         };
@@ -148,30 +169,87 @@ impl Settings {
     }
 }
 
-/// What modules look like. Proposals are on and off at random: what is off changes what the generator
-/// makes of the others.
-fn config(bytes: &mut Unstructured<'_>) -> Result<Config> {
-    let multi_value = bytes.ratio(3, 4)?;
-    let reference_types = bytes.ratio(3, 4)?;
-    let bulk_memory = reference_types || bytes.ratio(3, 4)?;
+/// Which proposals a module is made of. They are on and off at random: what is off changes what the
+/// generator makes of the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proposals {
+    pub(crate) multi_value: bool,
+    pub(crate) reference_types: bool,
+    pub(crate) bulk_memory: bool,
+    pub(crate) tail_call: bool,
+    pub(crate) memory64: bool,
+    pub(crate) multi_memory: bool,
+    pub(crate) extended_const: bool,
+    pub(crate) saturating_float_to_int: bool,
+    pub(crate) sign_extension: bool,
+    pub(crate) custom_page_sizes: bool,
+    pub(crate) wide_arithmetic: bool,
+    pub(crate) simd: bool,
+    pub(crate) threads: bool,
+}
+
+impl Proposals {
+    fn from_bytes(bytes: &mut Unstructured<'_>, peer: Abilities) -> Result<Proposals> {
+        let reference_types = bytes.ratio(3, 4)?;
+        let simd = bytes.ratio(1, 2)?;
+        Ok(Proposals {
+            multi_value: bytes.ratio(3, 4)?,
+            reference_types,
+            bulk_memory: reference_types || bytes.ratio(3, 4)?,
+            tail_call: bytes.ratio(1, 2)?,
+            memory64: bytes.ratio(1, 3)?,
+            multi_memory: bytes.ratio(1, 3)?,
+            extended_const: bytes.ratio(1, 2)?,
+            saturating_float_to_int: bytes.ratio(3, 4)?,
+            sign_extension: bytes.ratio(3, 4)?,
+            custom_page_sizes: bytes.ratio(1, 6)?,
+            wide_arithmetic: bytes.ratio(1, 4)?,
+            simd,
+            threads: peer.threads && bytes.ratio(1, 3)?,
+        })
+    }
+}
+
+fn relaxed(bytes: &mut Unstructured<'_>) -> Result<Relaxed> {
+    let relaxed = bytes.choose(&[Relaxed::None, Relaxed::Deterministic, Relaxed::Fused])?;
+    // Without the instruction, nobody rounds once.
+    if *relaxed == Relaxed::Fused && !std::arch::is_x86_feature_detected!("fma") {
+        return Ok(Relaxed::None);
+    }
+    Ok(*relaxed)
+}
+
+/// A module of everything that the proposals have.
+fn anything(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Vec<u8>> {
+    let config = config(bytes, proposals)?;
+    let fuel = bytes.int_in_range(100..=3000)?;
+    let mut module = Module::new(config, bytes)?;
+    module
+        .ensure_termination(fuel)
+        .map_err(|_| arbitrary::Error::IncorrectFormat)?;
+    Ok(module.to_bytes())
+}
+
+/// What such modules look like.
+fn config(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Config> {
     let imports = bytes.ratio(2, 3)?;
-    let memories = if bytes.ratio(1, 3)? { 4 } else { 1 };
-    let available = host::everything(multi_value, reference_types);
     Ok(Config {
-        available_imports: Some(available),
+        available_imports: Some(host::everything(proposals)),
         max_imports: if imports { 8 } else { 0 },
-        multi_value_enabled: multi_value,
-        reference_types_enabled: reference_types,
-        bulk_memory_enabled: bulk_memory,
-        tail_call_enabled: bytes.ratio(1, 2)?,
-        memory64_enabled: bytes.ratio(1, 3)?,
-        extended_const_enabled: bytes.ratio(1, 2)?,
-        saturating_float_to_int_enabled: bytes.ratio(3, 4)?,
-        sign_extension_ops_enabled: bytes.ratio(3, 4)?,
-        custom_page_sizes_enabled: bytes.ratio(1, 6)?,
-        wide_arithmetic_enabled: bytes.ratio(1, 4)?,
-        max_memories: memories,
-        max_tables: if reference_types { 4 } else { 1 },
+        multi_value_enabled: proposals.multi_value,
+        reference_types_enabled: proposals.reference_types,
+        bulk_memory_enabled: proposals.bulk_memory,
+        tail_call_enabled: proposals.tail_call,
+        memory64_enabled: proposals.memory64,
+        extended_const_enabled: proposals.extended_const,
+        saturating_float_to_int_enabled: proposals.saturating_float_to_int,
+        sign_extension_ops_enabled: proposals.sign_extension,
+        custom_page_sizes_enabled: proposals.custom_page_sizes,
+        wide_arithmetic_enabled: proposals.wide_arithmetic,
+        simd_enabled: proposals.simd,
+        threads_enabled: proposals.threads,
+        max_memories: if proposals.multi_memory { 4 } else { 1 },
+        max_tables: if proposals.reference_types { 4 } else { 1 },
         // A module whose accesses are all made safe gets further than one that traps at its first.
         disallow_traps: bytes.ratio(1, 3)?,
         memory_offset_choices: MemoryOffsetChoices(70, 25, 5),
@@ -190,14 +268,14 @@ fn config(bytes: &mut Unstructured<'_>) -> Result<Config> {
         max_memory64_bytes: 1 << 20,
         max_table_elements: 1000,
         export_everything: true,
-        canonicalize_nans: true,
+        // `rewrite` does, and more of them.
+        canonicalize_nans: false,
+        // `vectors` makes them.
+        relaxed_simd_enabled: false,
         // Not supported here, or not there.
         compact_imports_enabled: false,
         exceptions_enabled: false,
         gc_enabled: false,
-        relaxed_simd_enabled: false,
-        simd_enabled: false,
-        threads_enabled: false,
         ..Config::default()
     })
 }

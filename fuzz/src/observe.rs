@@ -2,14 +2,19 @@
 
 use std::fmt;
 
-/// A value on its way in or out. Floats are bits: generated modules make every NaN the canonical one,
-/// so that bits must agree.
+/// A value on its way in or out. Floats are bits: one NaN only is ever made, so that bits must agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Value {
+pub enum Value {
+    /// An `i32`.
     I32(i32),
+    /// An `i64`.
     I64(i64),
+    /// The bits of an `f32`.
     F32(u32),
+    /// The bits of an `f64`.
     F64(u64),
+    /// A vector, lane 0 in the lowest bits.
+    V128(u128),
     /// Whether it is a function, rather than null. As an argument, it is the function that is called.
     Func(bool),
     /// The number behind a reference of the host's.
@@ -18,18 +23,27 @@ pub(crate) enum Value {
 
 /// The types of such values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Type {
+pub enum Type {
+    /// `i32`.
     I32,
+    /// `i64`.
     I64,
+    /// `f32`.
     F32,
+    /// `f64`.
     F64,
+    /// `v128`.
+    V128,
+    /// Any reference to functions.
     Func,
+    /// `externref`.
     Extern,
 }
 
 /// Why a call, or an instantiation, did not succeed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
+    /// The module's fault.
     Trap(Trap),
     /// The host function failed.
     Host,
@@ -37,59 +51,81 @@ pub(crate) enum Failure {
     Limit,
     /// A resource of which the runtimes have different amounts: nothing after it can be compared.
     Exhausted(String),
+    /// What nobody expects.
     Other(String),
 }
 
 /// Traps, as far as both runtimes tell them apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Trap {
+pub enum Trap {
+    /// `unreachable` was executed.
     Unreachable,
+    /// Out of bounds of a memory.
     Memory,
     /// Out of bounds of a table, be it by a table instruction or an indirect call.
     Table,
+    /// An indirect call of an element without function.
     IndirectCallToNull,
+    /// An indirect call of a function of another type.
     BadSignature,
+    /// A quotient, or an integer from a float, that has no room.
     IntegerOverflow,
+    /// An integer divided by zero.
     DivisionByZero,
+    /// NaN to an integer.
     BadConversion,
+    /// A null reference where there must be none.
+    NullReference,
+    /// An atomic access whose address is not a multiple of its width.
+    Unaligned,
+    /// A wait for a memory that nobody else can change.
+    WaitUnshared,
 }
 
-pub(crate) type Outcome = Result<Vec<Value>, Failure>;
+/// What became of a call: its results, or why there are none.
+pub type Outcome = Result<Vec<Value>, Failure>;
 
 /// A call that the module made of the host.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct HostCall {
-    pub(crate) name: &'static str,
-    pub(crate) arguments: Vec<Value>,
+pub struct HostCall {
+    /// The function.
+    pub name: &'static str,
+    /// What it got.
+    pub arguments: Vec<Value>,
 }
 
 /// All that can be read of an instance from outside, by export name, and of what it imported.
 #[derive(Default)]
-pub(crate) struct State {
-    pub(crate) items: Vec<(String, Item)>,
-    pub(crate) calls: Vec<HostCall>,
+pub struct State {
+    /// What was read, by name.
+    pub items: Vec<(String, Item)>,
+    /// The calls of the host, in order.
+    pub calls: Vec<HostCall>,
 }
 
+/// Something with a state.
 #[derive(PartialEq)]
-pub(crate) enum Item {
+pub enum Item {
+    /// All bytes of a memory.
     Memory(Vec<u8>),
-    /// Its elements, or as many as are compared, and its size.
+    /// A table's elements, or as many as are compared, and its size.
     Table(Vec<Value>, u64),
+    /// A global's value.
     Global(Value),
 }
 
 /// Elements of a table that are compared.
-pub(crate) const TABLE_ELEMENTS: u64 = 256;
+pub const TABLE_ELEMENTS: u64 = 256;
 
 impl State {
     /// Puts what was read in an order that does not depend on the runtime.
-    pub(crate) fn sort(&mut self) {
+    pub fn sort(&mut self) {
         // What is imported is not told from what is exported: the sort is stable.
         self.items.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
 
     /// How many bytes of memories it has.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let sizes = self.items.iter().map(|(_, item)| match item {
             Item::Memory(bytes) => bytes.len() as u64,
             _ => 0,
@@ -98,7 +134,7 @@ impl State {
     }
 
     /// The first difference, told as "theirs, then ours".
-    pub(crate) fn difference(&self, ours: &State) -> Option<String> {
+    pub fn difference(&self, ours: &State) -> Option<String> {
         for (index, theirs) in self.calls.iter().enumerate() {
             match ours.calls.get(index) {
                 Some(our) if our == theirs => {}

@@ -24,6 +24,8 @@ pub(crate) fn engine(settings: &Settings) -> Engine {
         .consume_fuel(settings.fuel)
         .epoch_interruption(settings.epochs)
         .memory_init_cow(settings.copy_on_write)
+        .nan_canonicalization(settings.canonical_nans)
+        .relaxed_simd_deterministic(settings.deterministic)
         .wasm_custom_page_sizes(true)
         .wasm_wide_arithmetic(true)
         .max_wasm_stack(2 << 20);
@@ -142,6 +144,11 @@ impl Ours {
         for (name, item) in items {
             let item = match item {
                 Extern::Memory(memory) => Item::Memory(memory.data(&self.store).to_vec()),
+                Extern::SharedMemory(memory) => {
+                    let mut bytes = vec![0; memory.data_size()];
+                    memory.read(0, &mut bytes).expect("within its size");
+                    Item::Memory(bytes)
+                }
                 Extern::Table(table) => self.table(table),
                 Extern::Global(global) => {
                     let value = global.get(&mut self.store);
@@ -211,7 +218,7 @@ fn define(store: &mut Store<Data>, linker: &mut Linker<Data>) -> Vec<(String, Ex
     }
     for (name, item) in &items {
         linker
-            .define(&*store, host::MODULE, name, *item)
+            .define(&*store, host::MODULE, name, item.clone())
             .expect("names differ");
     }
     items
@@ -223,6 +230,7 @@ fn type_into(ty: Type) -> ValType {
         Type::I64 => ValType::I64,
         Type::F32 => ValType::F32,
         Type::F64 => ValType::F64,
+        Type::V128 => ValType::V128,
         Type::Func => ValType::FUNCREF,
         Type::Extern => ValType::EXTERNREF,
     }
@@ -234,6 +242,7 @@ fn type_from(ty: &ValType) -> Type {
         ValType::I64 => Type::I64,
         ValType::F32 => Type::F32,
         ValType::F64 => Type::F64,
+        ValType::V128 => Type::V128,
         ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Extern) => Type::Extern,
         ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Func) => Type::Func,
         other => panic!("the generator makes no {other:?}"),
@@ -250,6 +259,7 @@ fn value_into(
         Value::I64(n) => Val::I64(n),
         Value::F32(n) => Val::F32(n),
         Value::F64(n) => Val::F64(n),
+        Value::V128(n) => Val::V128(n.into()),
         Value::Func(some) => Val::FuncRef(func.filter(|_| some)),
         Value::Extern(number) => {
             Val::ExternRef(number.map(|number| {
@@ -265,6 +275,7 @@ fn value_from(store: impl sarsen::AsContext<Data = Data>, value: Val) -> Value {
         Val::I64(n) => Value::I64(n),
         Val::F32(n) => Value::F32(n),
         Val::F64(n) => Value::F64(n),
+        Val::V128(n) => Value::V128(n.into()),
         Val::FuncRef(func) => Value::Func(func.is_some()),
         Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
             let data = reference.data(store.as_context()).expect("of this store");
@@ -287,6 +298,9 @@ fn failure(error: &Error) -> Failure {
             Code::IntegerOverflow => Failure::Trap(Trap::IntegerOverflow),
             Code::IntegerDivisionByZero => Failure::Trap(Trap::DivisionByZero),
             Code::BadConversionToInteger => Failure::Trap(Trap::BadConversion),
+            Code::NullReference => Failure::Trap(Trap::NullReference),
+            Code::HeapMisaligned => Failure::Trap(Trap::Unaligned),
+            Code::AtomicWaitNonShared => Failure::Trap(Trap::WaitUnshared),
             Code::StackOverflow => Failure::Exhausted("our stack".to_owned()),
             other => Failure::Other(format!("{other:?}")),
         };

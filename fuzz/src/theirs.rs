@@ -2,6 +2,7 @@
 
 use crate::host;
 use crate::observe::{Failure, HostCall, Item, Outcome, State, TABLE_ELEMENTS, Trap, Type, Value};
+use crate::peer::{Abilities, Peer};
 use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{
     AsContext, AsContextMut, Caller, CompilationMode, Config, Engine, Error, Extern, ExternRef,
@@ -9,17 +10,24 @@ use wasmi::{
     StoreLimits, StoreLimitsBuilder, Table, TableType, TrapCode, Val, ValType,
 };
 
-/// An engine with every proposal that is generated.
-pub(crate) fn engine() -> Engine {
-    let mut config = Config::default();
-    config
-        .wasm_custom_page_sizes(true)
-        .wasm_wide_arithmetic(true)
-        // So that whether a module is refused does not depend on what is called.
-        .compilation_mode(CompilationMode::Eager)
-        .set_max_recursion_depth(10_000)
-        .set_max_stack_height(16 << 20);
-    Engine::new(&config)
+/// `wasmi`, an interpreter.
+pub struct Wasmi(Engine);
+
+impl Default for Wasmi {
+    /// An engine with every proposal that is generated.
+    fn default() -> Wasmi {
+        let mut config = Config::default();
+        config
+            .wasm_custom_page_sizes(true)
+            .wasm_wide_arithmetic(true)
+            .wasm_simd(true)
+            .wasm_relaxed_simd(true)
+            // So that whether a module is refused does not depend on what is called.
+            .compilation_mode(CompilationMode::Eager)
+            .set_max_recursion_depth(10_000)
+            .set_max_stack_height(16 << 20);
+        Wasmi(Engine::new(&config))
+    }
 }
 
 struct Data {
@@ -28,15 +36,27 @@ struct Data {
 }
 
 /// An instance in a store of its own.
-pub(crate) struct Theirs {
+pub struct Theirs {
     store: Store<Data>,
     imported: Vec<(String, Extern)>,
     instance: Option<Instance>,
 }
 
-impl Theirs {
-    /// Instantiates a module. What it imported can be observed even when that fails.
-    pub(crate) fn start(engine: &Engine, module: &Module) -> (Theirs, Outcome) {
+impl Peer for Wasmi {
+    type Module = Module;
+    type Instance = Theirs;
+
+    const ABILITIES: Abilities = Abilities {
+        canonical_nans: false,
+        function_references: false,
+        threads: false,
+    };
+
+    fn load(&self, module: &[u8]) -> Result<Module, String> {
+        Module::new(&self.0, module).map_err(|error| error.to_string())
+    }
+
+    fn start(&self, module: &Module) -> (Theirs, Outcome) {
         let limits = StoreLimitsBuilder::new()
             .memory_size(host::MEMORY_LIMIT)
             .table_elements(host::TABLE_LIMIT)
@@ -45,9 +65,9 @@ impl Theirs {
             limits,
             calls: Vec::new(),
         };
-        let mut store = Store::new(engine, data);
+        let mut store = Store::new(&self.0, data);
         store.limiter(|data| &mut data.limits);
-        let mut linker = Linker::new(engine);
+        let mut linker = Linker::new(&self.0);
         let imported = define(&mut store, &mut linker);
         let (instance, outcome) = match linker.instantiate_and_start(&mut store, module) {
             Ok(instance) => (Some(instance), Ok(Vec::new())),
@@ -61,8 +81,18 @@ impl Theirs {
         (theirs, outcome)
     }
 
+    fn call(instance: &mut Theirs, name: &str, arguments: &[Value]) -> Outcome {
+        instance.call(name, arguments)
+    }
+
+    fn state(instance: &mut Theirs, module: &Module) -> State {
+        instance.state(module)
+    }
+}
+
+impl Theirs {
     /// Calls a function that is exported.
-    pub(crate) fn call(&mut self, name: &str, arguments: &[Value]) -> Outcome {
+    fn call(&mut self, name: &str, arguments: &[Value]) -> Outcome {
         let instance = self.instance.expect("it was instantiated");
         let func = instance
             .get_func(&self.store, name)
@@ -82,7 +112,7 @@ impl Theirs {
     }
 
     /// All that can be read of it.
-    pub(crate) fn state(&mut self, module: &Module) -> State {
+    fn state(&mut self, module: &Module) -> State {
         let mut items = self.imported.clone();
         if let Some(instance) = self.instance {
             items.extend(module.exports().map(|export| {
@@ -175,6 +205,7 @@ fn type_into(ty: Type) -> ValType {
         Type::I64 => ValType::I64,
         Type::F32 => ValType::F32,
         Type::F64 => ValType::F64,
+        Type::V128 => ValType::V128,
         Type::Func => ValType::FuncRef,
         Type::Extern => ValType::ExternRef,
     }
@@ -186,6 +217,7 @@ fn value_into(store: impl AsContextMut<Data = Data>, value: Value, func: Option<
         Value::I64(n) => Val::I64(n),
         Value::F32(n) => Val::F32(wasmi::F32::from_bits(n)),
         Value::F64(n) => Val::F64(wasmi::F64::from_bits(n)),
+        Value::V128(n) => Val::V128(wasmi::V128::from(n)),
         Value::Func(some) => Val::FuncRef(match func {
             Some(func) if some => Ref::Val(func),
             _ => Ref::Null,
@@ -203,7 +235,7 @@ fn value_from(store: impl AsContext<Data = Data>, value: &Val) -> Value {
         Val::I64(n) => Value::I64(*n),
         Val::F32(n) => Value::F32(n.to_bits()),
         Val::F64(n) => Value::F64(n.to_bits()),
-        Val::V128(_) => panic!("the generator makes no vectors"),
+        Val::V128(n) => Value::V128(n.as_u128()),
         Val::FuncRef(func) => Value::Func(!func.is_null()),
         Val::ExternRef(reference) => Value::Extern(reference.val().map(|reference| {
             let number = reference.data(store.as_context()).downcast_ref::<u32>();

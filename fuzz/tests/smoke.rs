@@ -1,7 +1,9 @@
 //! The same few thousand cases on every machine. `SARSEN_FUZZ_MODULES` asks for another number of
 //! modules, `SARSEN_FUZZ_SEED` for other ones.
 
-use sarsen_fuzz::{Bench, Case, Counts, Random, damaged_image, damaged_module};
+use sarsen_fuzz::{
+    Bench, Case, Counts, Peer, Program, Random, Wasmi, damaged_image, damaged_module,
+};
 
 fn from_environment(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -14,12 +16,12 @@ fn from_environment(name: &str, default: u64) -> u64 {
 fn cases(share: u64) -> impl Iterator<Item = (u64, Case)> {
     let first = from_environment("SARSEN_FUZZ_SEED", 1_000_000);
     let count = from_environment("SARSEN_FUZZ_MODULES", 6000) / share;
-    (first..first + count).filter_map(|seed| Some((seed, Case::from_seed(seed)?)))
+    (first..first + count).filter_map(|seed| Some((seed, Case::from_seed(seed, Wasmi::ABILITIES)?)))
 }
 
 #[test]
 fn generated_modules_run_as_in_another_runtime() {
-    let mut bench = Bench::default();
+    let mut bench = Bench::<Wasmi>::default();
     let mut counts = Counts::default();
     for (seed, case) in cases(1) {
         match bench.run(&case) {
@@ -49,5 +51,16 @@ fn damaged_modules_are_refused_or_run() {
 fn damaged_images_are_refused() {
     for (seed, case) in cases(8) {
         damaged_image(&case, &mut Random::new(seed));
+    }
+}
+
+#[test]
+fn graphs_of_objects_are_what_a_model_says_however_often_they_are_collected() {
+    let first = from_environment("SARSEN_FUZZ_SEED", 1_000_000);
+    for seed in first..first + from_environment("SARSEN_FUZZ_MODULES", 6000) / 30 {
+        let program = Program::from_seed(seed);
+        if let Err(difference) = program.check(seed) {
+            panic!("seed {seed}: {difference}\n{}", program.to_text());
+        }
     }
 }

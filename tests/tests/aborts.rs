@@ -6,9 +6,10 @@
 use sarsen_abi::vmctx::ValRaw;
 use sarsen_abi::{Features, MemoryIndex, Settings};
 use sarsen_compile::Compiler;
+use sarsen_vm::stack::StackConfig;
 use sarsen_vm::code::{EngineCode, Expected};
 use sarsen_vm::exec;
-use sarsen_vm::instance::{CompiledModule, Engine, Extern, Store, StoreConfig};
+use sarsen_vm::instance::{CompiledModule, Engine, Extern, InstanceMemory, Store, StoreConfig};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -57,8 +58,10 @@ fn access_foreign_memory() {
         let instance = store.instantiate(&module, &[]).unwrap().instance.as_ref();
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let foreign = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_NONE, flags, -1, 0);
-        let memory = instance.memory(MemoryIndex::new(0)).as_ref().vm();
-        (*memory.as_ptr()).base = foreign.cast();
+        let InstanceMemory::Own(memory) = instance.memory(MemoryIndex::new(0)) else {
+            panic!("it is not shared");
+        };
+        (*memory.as_ref().vm().as_ptr()).base = foreign.cast();
         let Some(Extern::Func(load)) = instance.export("load") else {
             panic!("exported above");
         };

@@ -5,6 +5,7 @@ use sarsen_abi::types::{FuncType, ValType};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef, VmHostCtx};
 use sarsen_abi::{Features, Settings, TypeId};
 use sarsen_compile::Compiler;
+use sarsen_vm::stack::StackConfig;
 use sarsen_vm::code::{EngineCode, Expected};
 use sarsen_vm::exec::{self, frame_roots};
 use sarsen_vm::instance::{

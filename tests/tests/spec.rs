@@ -1,12 +1,17 @@
 //! The official test-suite: one test for each script of WebAssembly 1.0, 2.0, 3.0, and of the
-//! proposals that Sarsen has.
+//! proposals that Sarsen has; and scripts of our own beside it.
 //!
-//! The scripts of garbage collection run a second time with a collection at every allocation.
+//! The scripts of garbage collection and exceptions run a second time with a collection at every allocation.
 //!
 //! Scripts that need something else stand in [`SKIPPED`] with the reason. They run all the same, and
 //! must fail: one that passes has to leave the list.
 //!
+//! When all have run, the README's table of proposals must say what they found.
+//!
 //! `cargo test -p sarsen-tests --test spec -- NAME` runs the scripts whose names contain `NAME`.
+
+#[path = "spec/support.rs"]
+mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sarsen::{Config, Feature, Features};
@@ -27,6 +32,7 @@ const VERSION_2: &[Feature] = &[
 /// on: a script may demand that such a thing is rejected.
 const PROPOSALS: &[(Proposal, &[Feature])] = &[
     (Proposal::Annotations, &[]),
+    (Proposal::ExceptionHandling, &[]),
     (Proposal::ExtendedConst, &[]),
     (Proposal::FunctionReferences, &[Feature::MultiMemory]),
     (Proposal::GC, &[]),
@@ -35,6 +41,10 @@ const PROPOSALS: &[(Proposal, &[Feature])] = &[
     (Proposal::RelaxedSimd, &[]),
     (Proposal::Simd, &[]),
     (Proposal::TailCall, &[]),
+    (
+        Proposal::Threads,
+        &[Feature::MultiMemory, Feature::ReferenceTypes],
+    ),
 ];
 
 /// The proposals that are off until they are finished, and the feature that each switches on.
@@ -43,8 +53,20 @@ const UNFINISHED: &[(Proposal, Feature)] = &[
     (Proposal::WideArithmetic, Feature::WideArithmetic),
 ];
 
+/// Scripts of our own, about what the official ones leave out.
+const OWN: &[(&str, &str)] = &[
+    (
+        "exceptions.wast",
+        include_str!("../scripts/exceptions.wast"),
+    ),
+    (
+        "legacy-exceptions.wast",
+        include_str!("../scripts/legacy-exceptions.wast"),
+    ),
+];
+
 /// Scripts that do not pass yet, and what they wait for.
-const SKIPPED: &[(&str, &str)] = &[("wasm-v3/instance.wast", "needs exceptions")];
+const SKIPPED: &[(&str, &str)] = &[];
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -53,7 +75,11 @@ fn main() {
     let version_2 = features(VERSION_2);
     add(&mut trials, spec(SpecVersion::V1), &config(version_1));
     add(&mut trials, spec(SpecVersion::V2), &config(version_2));
-    add(&mut trials, spec(SpecVersion::V3), &config(version_3()));
+    add(
+        &mut trials,
+        spec(SpecVersion::V3),
+        &config(Features::default()),
+    );
     for &(name, off) in PROPOSALS {
         let mut features = Features::default();
         for &feature in off {
@@ -74,14 +100,30 @@ fn main() {
     }
     let mut zealous = Config::new();
     zealous.gc_zeal(Some(NonZeroU32::MIN));
-    for file in proposal(Proposal::GC) {
-        trials.push(trial(format!("gc-zeal/{}", file.name()), file.raw(), &zealous));
+    for file in proposal(Proposal::GC).chain(proposal(Proposal::ExceptionHandling)) {
+        trials.push(trial(
+            format!("gc-zeal/{}", file.name()),
+            file.raw(),
+            &zealous,
+        ));
+    }
+    for &(name, text) in OWN {
+        trials.push(trial(format!("own/{name}"), text, &Config::new()));
+        trials.push(trial(format!("own-gc-zeal/{name}"), text, &zealous));
     }
     for (skipped, _) in SKIPPED {
         let exists = trials.iter().any(|trial| trial.name() == *skipped);
         assert!(exists, "{skipped} is on the list of skipped scripts only");
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    let count = trials.len() as u64;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.num_passed == count
+        && let Err(message) = support::check(SKIPPED)
+    {
+        eprintln!("{message}");
+        std::process::exit(101);
+    }
+    conclusion.exit();
 }
 
 /// What WebAssembly 1.0 has, and these.
@@ -91,13 +133,6 @@ fn features(more: &[Feature]) -> Features {
     for &feature in more {
         features.set(feature, true);
     }
-    features
-}
-
-/// All of WebAssembly 3.0: also what can be declared, but not executed yet.
-fn version_3() -> Features {
-    let mut features = Features::default();
-    features.set(Feature::Exceptions, true);
     features
 }
 
@@ -119,9 +154,17 @@ fn trial(name: String, text: &'static str, config: &Config) -> Trial {
     let script = name.clone();
     let config = config.clone();
     match skipped {
-        None => Trial::test(name, move || passes(&script, text, &config)),
+        None => Trial::test(name, move || {
+            let outcome = passes(&script, text, &config);
+            support::note(&script, outcome.is_ok());
+            outcome
+        }),
         Some(&(_, reason)) => {
-            Trial::test(name, move || still_fails(&script, text, &config)).with_kind(reason)
+            let trial = Trial::test(name, move || {
+                support::note(&script, false);
+                still_fails(&script, text, &config)
+            });
+            trial.with_kind(reason)
         }
     }
 }

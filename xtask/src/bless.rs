@@ -4,6 +4,17 @@
 use crate::{ci, source};
 use std::process::Command;
 
+/// `cargo xtask support`: the same of the official scripts alone, which write the README's table of
+/// proposals.
+pub(crate) fn support() -> Result<(), String> {
+    let mut command = Command::new(ci::cargo());
+    command
+        .args(["test", "--package", "sarsen-tests", "--test", "spec"])
+        .args(["--", "--quiet"])
+        .env("SARSEN_BLESS", "1");
+    ci::step("support", command)
+}
+
 pub(crate) fn run() -> Result<(), String> {
     let mut command = Command::new(ci::cargo());
     command

@@ -118,6 +118,15 @@ builtins! {
     /// Copies from a data segment into a memory.
     MemoryInit memory_init(memory: I32, data: I32, dst: I64, src: I32, len: I32)
         [collects: false, traps: true];
+    /// `memory.atomic.wait32` at `index` plus `offset`; `timeout` is in nanoseconds, or negative.
+    AtomicWait32 atomic_wait32(memory: I32, index: I64, offset: I64, expected: I32, timeout: I64) -> I32
+        [collects: true, traps: true];
+    /// As the one before, for 64 bits.
+    AtomicWait64 atomic_wait64(memory: I32, index: I64, offset: I64, expected: I64, timeout: I64) -> I32
+        [collects: true, traps: true];
+    /// `memory.atomic.notify` at `index` plus `offset`; returns how many were woken.
+    AtomicNotify atomic_notify(memory: I32, index: I64, offset: I64, count: I32) -> I32
+        [collects: false, traps: true];
     /// Drops a data segment.
     DataDrop data_drop(data: I32) [collects: false, traps: false];
     /// Grows a table by `delta` elements of value `init` (zero-extended to 64 bits); returns the old
@@ -171,8 +180,11 @@ builtins! {
     /// type, or an abstract heap type ([`crate::types::AbstractHeapType::code`]) with the high bit
     /// set; `nullable` is 1 when null would have done.
     CastFailed cast_failed(reference: I32, target: I32, nullable: I32) [collects: false, traps: true];
-    /// Whether engine type `actual` is a declared subtype of `expected`; 0 or 1.
-    IsSubtype is_subtype(actual: I32, expected: I32) -> I32 [collects: false, traps: false];
+    /// Throws an exception (not null): goes on in the handler, or leaves. Always fails.
+    Throw throw(exception: I32) [collects: false, traps: true];
+    /// An exception with the module's tag `tag`, of any size: with its header and tag, and zeroes. It
+    /// may be old: stores into it need the barrier.
+    ExnAlloc exn_alloc(tag: I32) -> I32 [collects: true, traps: true];
     /// The epoch's deadline has passed: the host decides. Returns the new deadline.
     NewEpoch new_epoch() -> I64 [collects: true, traps: true];
     /// Fuel is used up ([`crate::vmctx::VmStoreCtx::fuel`] is not negative): the host decides.
@@ -180,7 +192,11 @@ builtins! {
     /// The stack to resume a continuation on that is not the plain owner of one: a stack for a fresh one,
     /// its bound arguments in place; notes that a stack has run. Traps for null and for a consumed one.
     /// Nothing may fail between this and the switch to that stack.
-    ContPrepare cont_prepare(cont: I32) -> I64 [collects: false, traps: true];
+    ContPrepare cont_prepare(cont: I32) -> I64 [collects: true, traps: true];
+    /// As `ContPrepare`, for resuming a continuation by an exception, which is the first word that the
+    /// stack is given: it is thrown where the continuation was suspended. Consumes a fresh one, and
+    /// returns zero: nothing of it can catch anything.
+    ContPrepareThrow cont_prepare_throw(cont: I32) -> I64 [collects: false, traps: true];
     /// Makes a continuation of type `to` of a continuation of type `from` (indices of the module's) and
     /// `count` arguments at `values`. Traps as `ContPrepare`.
     ContBind cont_bind(cont: I32, from: I32, to: I32, values: I64, count: I32) -> I32

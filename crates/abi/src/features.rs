@@ -23,8 +23,8 @@ macro_rules! features {
                 }
             }
 
-            /// Whether it is on unless switched off: the proposal is part of a finished version
-            /// of the standard, and Sarsen implements it.
+            /// Whether it is on unless switched off: Sarsen implements it, and it is part of a finished
+            /// version of the standard, or, as threads, has long been in use unchanged.
             pub const fn is_on_by_default(self) -> bool {
                 match self {
                     $(Feature::$variant => $default,)*
@@ -62,19 +62,21 @@ features! {
     /// Vector instructions whose results may differ between machines.
     RelaxedSimd = 12, "relaxed-simd", true;
     /// Shared memories and atomics.
-    Threads = 13, "threads", false;
+    Threads = 13, "threads", true;
     /// Garbage-collected structures and arrays.
     Gc = 14, "gc", true;
     /// Exceptions with `exnref`.
-    Exceptions = 15, "exceptions", false;
-    /// The legacy exception instructions.
-    LegacyExceptions = 16, "legacy-exceptions", false;
+    Exceptions = 15, "exceptions", true;
+    /// The exception instructions of before the standard, which toolchains still emit.
+    LegacyExceptions = 16, "legacy-exceptions", true;
     /// Continuations.
     StackSwitching = 17, "stack-switching", false;
     /// 128-bit arithmetic.
     WideArithmetic = 18, "wide-arithmetic", false;
     /// Memories with pages of one byte.
     CustomPageSizes = 19, "custom-page-sizes", false;
+    /// Hints of which branches are seldom taken.
+    BranchHinting = 20, "branch-hinting", true;
 }
 
 /// A set of features.

@@ -35,7 +35,7 @@
 //! the new value young, and was the old value not (else the slot is in the buffer already)? A minor
 //! collection leaves nothing young, and empties the buffer.
 
-use crate::types::{FieldType, StorageType, TypeId, ValType};
+use crate::types::{FieldType, FuncType, StorageType, TypeId, ValType};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32};
 
@@ -297,6 +297,43 @@ impl ArrayLayout {
     }
 }
 
+/// Where an exception holds its tag ([`crate::vmctx::VmTag::id`], 32 bits), in bytes. Its header has
+/// [`EXN_TYPE`] and its size.
+pub const EXN_TAG: u32 = HEADER_SIZE;
+
+/// The largest size of an exception, in bytes: a function type has at most 1000 parameters.
+pub const MAX_EXN: u32 = 2 * HEADER_SIZE + 1000 * 16;
+
+/// Where the arguments of an exception are, which are laid out as the fields of a structure.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExnLayout {
+    /// Each argument's offset from the object's beginning, in bytes, and how it is stored.
+    pub fields: Box<[(u32, Slot)]>,
+    /// The object's size, in bytes: a multiple of [`ALIGNMENT`].
+    pub size: u32,
+}
+
+impl ExnLayout {
+    /// The layout of exceptions with a tag of this type.
+    pub fn new<R: Copy>(ty: &FuncType<R>) -> ExnLayout {
+        let mut end = EXN_TAG + 4;
+        let fields = ty
+            .params
+            .iter()
+            .map(|&param| {
+                let slot = Slot::of(&StorageType::Val(param));
+                let at = end.next_multiple_of(slot.size().min(ALIGNMENT));
+                end = at + slot.size();
+                (at, slot)
+            })
+            .collect();
+        ExnLayout {
+            fields,
+            size: end.next_multiple_of(ALIGNMENT),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,6 +374,29 @@ mod tests {
             let prefix = StructLayout::new(&fields);
             assert_eq!(prefix.fields[..], all.fields[..fields.len()]);
         }
+    }
+
+    #[test]
+    fn an_exception_with_a_number_takes_sixteen_bytes() {
+        let ty = |params: &[ValType]| FuncType {
+            params: params.into(),
+            results: Box::new([]),
+        };
+        let layout = ExnLayout::new(&ty(&[ValType::I32]));
+        assert_eq!(
+            (layout.size, &layout.fields[..]),
+            (16, &[(12, Slot::Number(4))][..])
+        );
+        assert_eq!(ExnLayout::new(&ty(&[])).size, 16);
+        let mixed = [
+            ValType::FUNCREF,
+            ValType::V128,
+            ValType::EXTERNREF,
+            ValType::F64,
+        ];
+        let layout = ExnLayout::new(&ty(&mixed));
+        let offsets: Vec<u32> = layout.fields.iter().map(|field| field.0).collect();
+        assert_eq!((layout.size, &offsets[..]), (48, &[12, 16, 32, 40][..]));
     }
 
     #[test]

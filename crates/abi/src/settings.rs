@@ -25,7 +25,7 @@ pub struct Settings {
     pub memory_guard: u64,
     /// Count fuel in compiled code.
     pub consume_fuel: bool,
-    /// Check the epoch in compiled code, at function entries and loop heads.
+    /// Check the epoch in compiled code, at function entries, loop heads and in long bulk operations.
     pub epoch_interruption: bool,
     /// Inline small functions.
     pub inlining: bool,

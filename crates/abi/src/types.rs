@@ -456,6 +456,10 @@ pub struct MemoryType {
     pub page_size_log2: u8,
 }
 
+/// The most room for a shared memory that is not larger from the start, in bytes. A reservation takes
+/// no memory, but address space is not endless either.
+pub const MAX_SHARED_ROOM: u64 = 1 << 40;
+
 impl MemoryType {
     /// The size of a page, in bytes.
     pub const fn page_size(&self) -> u64 {
@@ -465,6 +469,18 @@ impl MemoryType {
     /// The size at creation in bytes, or `None` when it exceeds 64 bits.
     pub fn minimum_bytes(&self) -> Option<u64> {
         self.minimum.checked_mul(self.page_size())
+    }
+
+    /// The room that a shared memory of this type gets, in bytes; it cannot grow beyond it, and never
+    /// moves. Enough for its maximum, unless that is more than [`MAX_SHARED_ROOM`].
+    ///
+    /// Compiled code and the runtime rely on each other to use this number: an address so far behind the
+    /// base is inaccessible, and so is the guard after it.
+    pub fn shared_room(&self) -> u64 {
+        let limit = self.index_limit_pages();
+        let most = self.maximum.unwrap_or(limit).min(limit);
+        let most = most.saturating_mul(self.page_size());
+        most.min(MAX_SHARED_ROOM.max(self.minimum_bytes().unwrap_or(u64::MAX)))
     }
 
     /// The largest number of pages that the index type can address.

@@ -18,11 +18,11 @@
 //!   | imported functions: VmFuncRef  |  x imported functions
 //!   | defined functions:  VmFuncRef  |  x escaping functions (those with a reference)
 //!   | imported tables:   *mut VmTable   |
-//!   | imported memories: *mut VmMemory  |
+//!   | imported memories: *mut VmMemory  |  *VmSharedMemory, if it is shared
 //!   | imported globals:  *mut VmGlobal  |
 //!   | imported tags:     *const VmTag   |
 //!   | defined tables:    VmTable     |
-//!   | defined memories:  VmMemory    |
+//!   | defined memories:  VmMemory    |  *VmSharedMemory and nothing, if it is shared
 //!   | defined tags:      VmTag       |
 //!   | defined globals:   VmGlobal    |  16-byte aligned
 //!   +--------------------------------+
@@ -37,6 +37,7 @@ use crate::module::Module;
 use crate::stack::VmStack;
 use crate::types::TypeId;
 use core::mem::{offset_of, size_of};
+use core::sync::atomic::AtomicUsize;
 
 /// [`ContextHeader::magic`] of an instance.
 pub const VMCTX_MAGIC: u32 = u32::from_le_bytes(*b"srsi");
@@ -303,6 +304,22 @@ pub struct VmMemory {
     pub length: usize,
 }
 
+/// A shared linear memory as compiled code sees it: in the memory itself, of which every vmctx has a
+/// pointer. Its fields lie where those of a [`VmMemory`] do.
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmSharedMemory {
+    /// The first byte. Never changes.
+    pub base: *mut u8,
+    /// The accessible length, in bytes. Only grows, on any thread at any time.
+    pub length: AtomicUsize,
+}
+
+const _: () = assert!(
+    offset_of!(VmSharedMemory, base) == offset_of!(VmMemory, base)
+        && offset_of!(VmSharedMemory, length) == offset_of!(VmMemory, length)
+);
+
 /// A table as compiled code sees it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -319,12 +336,14 @@ pub struct VmTable {
 #[repr(C, align(16))]
 pub struct VmGlobal(pub ValRaw);
 
-/// A tag's identity is its address.
+/// A tag as compiled code sees it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct VmTag {
     /// The tag's function type.
     pub type_id: TypeId,
+    /// The tag's identity: unique in its store, and never zero. Exceptions hold it.
+    pub id: u32,
 }
 
 macro_rules! offsets {
@@ -434,6 +453,8 @@ offsets! {
     FUNCREF_ENTRY = VmFuncRef, entry;
     /// In a function reference: the type.
     FUNCREF_TYPE_ID = VmFuncRef, type_id;
+    /// In a tag: its identity.
+    TAG_ID = VmTag, id;
     /// In a function reference: the id for objects.
     FUNCREF_ID = VmFuncRef, id;
     /// In a memory: the base.
@@ -545,13 +566,13 @@ impl VmCtxLayout {
         self.tables + (table.as_u32() - self.num_imported_tables) * size_of::<VmTable>() as u32
     }
 
-    /// The pointer to an imported [`VmMemory`].
+    /// The pointer to an imported [`VmMemory`] or [`VmSharedMemory`].
     pub fn imported_memory(&self, memory: MemoryIndex) -> u32 {
         debug_assert!(memory.as_u32() < self.num_imported_memories);
         self.imported_memories + memory.as_u32() * POINTER
     }
 
-    /// The [`VmMemory`] of a memory that the module defines.
+    /// The [`VmMemory`] of a memory that the module defines, or the pointer to its [`VmSharedMemory`].
     pub fn defined_memory(&self, memory: MemoryIndex) -> u32 {
         self.memories
             + (memory.as_u32() - self.num_imported_memories) * size_of::<VmMemory>() as u32

@@ -3,7 +3,7 @@
 //! Messages go from the general to the particular: what failed, then why, each cause on a line of its
 //! own. A trap's backtrace comes last. Colours only where standard error is a terminal.
 
-use sarsen::{Error, Trap, UnknownImportError, WasmBacktrace};
+use sarsen::{Error, ThrownException, Trap, UnknownImportError, WasmBacktrace};
 use sarsen_wasi::I32Exit;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -35,7 +35,8 @@ pub(crate) fn report(error: &Error) -> u8 {
 /// Whether WebAssembly that was running stopped by its own fault.
 fn is_guests_fault(error: &Error) -> bool {
     let ran = error.downcast_ref::<WasmBacktrace>().is_some();
-    error.downcast_ref::<Trap>().is_some()
+    error.is::<Trap>()
+        || error.is::<ThrownException>()
         || (ran && error.downcast_ref::<UnknownImportError>().is_some())
 }
 

@@ -21,5 +21,6 @@ mod input;
 mod options;
 mod progress;
 pub mod script;
+mod uncaught;
 
 pub use command::main;

@@ -12,9 +12,9 @@ const FRAMES_SHOWN: usize = 24;
 /// Options that change the machine code that is made.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CodeOptions {
-    /// Switch WebAssembly proposals: `threads`, `simd=n`, …, or `all` that are known
+    /// Switch WebAssembly proposals: `wide-arithmetic`, `simd=n`, …, or `all` that are known
     ///
-    /// Proposals that are part of a finished version of the standard are on anyway.
+    /// Threads, and proposals that are part of a finished version of the standard, are on anyway.
     #[arg(
         long = "wasm",
         value_name = "FEATURE[=y|n],…",

@@ -392,6 +392,23 @@ fn an_infinite_loop_ends_with_its_time_or_its_fuel() {
 }
 
 #[test]
+fn a_guest_that_waits_for_nobody_ends_with_its_time() {
+    let scratch = Scratch::new();
+    let file = scratch.write(
+        "wait.wat",
+        r#"(module
+             (memory 1 1 shared)
+             (func (export "_start")
+               (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))"#,
+    );
+    fails(
+        &run(&["run", "--timeout", "200ms", text(&file)]),
+        TRAP,
+        &["interrupt"],
+    );
+}
+
+#[test]
 fn a_sleeping_guest_ends_with_its_time() {
     let scratch = Scratch::new();
     let file = scratch.write(

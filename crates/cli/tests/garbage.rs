@@ -45,11 +45,21 @@ fn stderr(output: &Output) -> String {
 #[test]
 fn statistics_are_shown_at_the_end_also_of_a_program_that_traps() {
     let output = sarsen(&[
-        "run", "--gc-stats", "--gc-nursery", "1MiB", "--invoke", "garbage", "program.wat", "1000000",
+        "run",
+        "--gc-stats",
+        "--gc-nursery",
+        "1MiB",
+        "--invoke",
+        "garbage",
+        "program.wat",
+        "1000000",
     ]);
     let message = stderr(&output);
     assert!(output.status.success(), "{message}");
-    assert!(message.contains("minor") && message.contains("allocated"), "{message}");
+    assert!(
+        message.contains("minor") && message.contains("allocated"),
+        "{message}"
+    );
     let collections = message.trim_start_matches("collections: ");
     let minor: u64 = collections.split(' ').next().unwrap().parse().unwrap();
     assert!((20..30).contains(&minor), "{message}");
@@ -62,13 +72,34 @@ fn statistics_are_shown_at_the_end_also_of_a_program_that_traps() {
 #[test]
 fn a_heap_that_is_full_is_a_trap_that_says_what_to_do() {
     for limit in ["--gc-heap-limit", "--max-memory"] {
-        let output = sarsen(&["run", limit, "4MiB", "--invoke", "keep", "program.wat", "1000000"]);
+        let output = sarsen(&[
+            "run",
+            limit,
+            "4MiB",
+            "--invoke",
+            "keep",
+            "program.wat",
+            "1000000",
+        ]);
         let message = stderr(&output);
         assert_eq!(output.status.code(), Some(134), "{message}");
-        for part in ["found no room", "--gc-heap-limit", "allocation size too large", "keep"] {
+        for part in [
+            "found no room",
+            "--gc-heap-limit",
+            "allocation size too large",
+            "keep",
+        ] {
             assert!(message.contains(part), "{part}: {message}");
         }
-        let output = sarsen(&["run", limit, "4MiB", "--invoke", "garbage", "program.wat", "1000000"]);
+        let output = sarsen(&[
+            "run",
+            limit,
+            "4MiB",
+            "--invoke",
+            "garbage",
+            "program.wat",
+            "1000000",
+        ]);
         assert!(output.status.success(), "{}", stderr(&output));
     }
 }
@@ -95,7 +126,10 @@ fn a_failed_cast_tells_both_types() {
     let output = sarsen(&["run", "--invoke", "cast", "program.wat"]);
     assert_eq!(output.status.code(), Some(134));
     let message = stderr(&output);
-    assert!(message.contains("expected (ref 0), found (ref 1)"), "{message}");
+    assert!(
+        message.contains("expected (ref 0), found (ref 1)"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -111,9 +145,19 @@ fn references_among_results_are_shown_by_what_they_are() {
 
 #[test]
 fn options_that_make_no_sense_are_refused() {
-    for option in ["--gc-zeal=0", "--gc-heap-limit=much", "--collector=best", "--gc-nursery=-1"] {
+    for option in [
+        "--gc-zeal=0",
+        "--gc-heap-limit=much",
+        "--collector=best",
+        "--gc-nursery=-1",
+    ] {
         let output = sarsen(&["run", option, "program.wat"]);
-        assert_eq!(output.status.code(), Some(2), "{option}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{option}: {}",
+            stderr(&output)
+        );
     }
 }
 
@@ -135,7 +179,11 @@ fn scripts_can_collect_and_run_with_zeal() {
       (assert_return (invoke "get") (ref.extern 7))
       (assert_return (invoke "any" (ref.host 3)) (ref.host 3))
       (assert_return (invoke "any" (ref.null any)) (ref.null any))"#;
-    for zeal in [&[][..], &["--gc-zeal"], &["--gc-zeal=3", "--gc-heap-limit", "1MiB"]] {
+    for zeal in [
+        &[][..],
+        &["--gc-zeal"],
+        &["--gc-zeal=3", "--gc-heap-limit", "1MiB"],
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let arguments = [&["wast", "script.wast"], zeal].concat();
         let output = sarsen_in(&folder, "script.wast", script, &arguments);

@@ -7,7 +7,7 @@
 use cranelift_codegen::ir::{SourceLoc, UserExternalName};
 use sarsen_abi::{Builtin, DefinedFuncIndex, FuncIndex, TrapCode, TypeIndex};
 
-pub(crate) use sarsen_abi::image::CodeKind;
+pub(crate) use sarsen_abi::image::{CodeKind, Handler, HandlerFrame};
 
 /// How CLIF names a piece of code. Only the compiler's own process sees these names.
 pub(crate) trait ClifName {
@@ -65,7 +65,7 @@ pub(crate) struct CompiledFunction {
     /// Where references are at each safepoint.
     pub(crate) stack_maps: Vec<StackMap>,
     /// The call sites from which an exception or trap continues in this function.
-    pub(crate) handlers: Vec<Handler>,
+    pub(crate) handlers: Vec<CallHandlers>,
 }
 
 /// In [`CompiledFunction::points`]: no point.
@@ -95,14 +95,14 @@ pub(crate) struct StackMap {
 }
 
 /// Where execution continues when a call is left by an exception or a trap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Handler {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct CallHandlers {
     /// The call's return address.
     pub(crate) ret_offset: u32,
-    /// Where to continue.
-    pub(crate) landing_offset: u32,
-    /// The frame pointer less the stack pointer to continue with, in bytes.
-    pub(crate) frame_offset: u32,
+    /// The call's frame.
+    pub(crate) frame: HandlerFrame,
+    /// The handlers, innermost first; landings are offsets in the function.
+    pub(crate) handlers: Vec<Handler>,
 }
 
 /// What the CLIF source locations of one function mean: [`SourcePoint`]s by number. Functions that

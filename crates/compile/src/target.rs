@@ -34,6 +34,8 @@ const CPU_FEATURES: &[CpuFeature] = &[
     cpu_feature("has_avx512f", "avx512f", false),
     cpu_feature("has_avx512vbmi", "avx512vbmi", false),
     cpu_feature("has_avx512vl", "avx512vl", false),
+    cpu_feature("has_avx512vnni", "avx512vnni", false),
+    cpu_feature("has_avx_vnni", "avxvnni", false),
     cpu_feature("has_bmi1", "bmi1", false),
     cpu_feature("has_bmi2", "bmi2", false),
     cpu_feature("has_cmpxchg16b", "cmpxchg16b", true),
@@ -130,5 +132,19 @@ pub(crate) fn describe(isa: &dyn TargetIsa) -> TargetDescription {
     TargetDescription {
         triple: isa.triple().to_string(),
         cpu_features,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_says_each_processor_feature_that_its_code_may_use() {
+        let isa = host_isa(&Settings::default()).expect("the host is suitable");
+        for flag in isa.isa_flags().iter().map(|flag| flag.name) {
+            let is_known = CPU_FEATURES.iter().any(|feature| feature.flag == flag);
+            assert!(is_known || !flag.starts_with("has_"), "{flag}");
+        }
     }
 }

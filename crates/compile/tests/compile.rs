@@ -3,7 +3,7 @@
 use rayon::ThreadPoolBuilder;
 use sarsen_abi::image::ImageLayout;
 use sarsen_abi::types::{FuncType, ValType};
-use sarsen_abi::{Feature, Features, FuncIndex, Settings, TypeId, TypeIndex};
+use sarsen_abi::{DefinedFuncIndex, Features, FuncIndex, Settings, TrapCode, TypeId, TypeIndex};
 use sarsen_compile::{CompileError, Compiler};
 
 fn compiler(features: Features) -> Compiler {
@@ -54,20 +54,14 @@ fn the_image_does_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn the_error_does_not_depend_on_the_number_of_threads() {
-    let mut features = Features::default();
-    features.set(Feature::Gc, true);
-    // What cannot be compiled yet is last in its function, behind work that takes time.
+    // What is wrong is last in its function, behind work that takes time.
     let slow = "(drop (i32.popcnt (i32.const 1)))".repeat(200);
-    let bad = format!("(func {slow} (drop (struct.new $s)))");
+    let bad = format!("(func {slow} (drop (i32.popcnt (i64.const 1))))");
     let good = format!("(func {slow})");
-    let text = format!(
-        "(module (type $s (struct)) {} {})",
-        good.repeat(5),
-        bad.repeat(40)
-    );
+    let text = format!("(module {} {})", good.repeat(5), bad.repeat(40));
     let wasm = wasm(&text);
     for threads in [1, 2, 5] {
-        let error = compile_on(threads, &wasm, features).expect_err("not supported");
+        let error = compile_on(threads, &wasm, Features::default()).expect_err("not valid");
         assert_eq!(error.function(), Some(FuncIndex::new(5)), "{error}");
         assert!(error.offset().is_some(), "{error}");
     }
@@ -203,4 +197,35 @@ fn references_are_kept_as_such_while_the_host_may_interrupt_table_instructions()
     let compiler = Compiler::new(settings, Features::default());
     let compiler = compiler.expect("the tests run on a supported machine");
     compiler.compile(&wasm).expect("it is valid");
+}
+
+#[test]
+fn code_that_a_hint_calls_unlikely_lies_behind_the_rest_in_the_image() {
+    // Each side of the `if` can trap in a way that tells which it is.
+    let traps = |hint: &str| {
+        let wasm = wasm(&format!(
+            r#"(module (memory 1) (func (param i32) (result i32)
+                 (local.get 0)
+                 {hint} if (result i32)
+                   (i32.div_u (i32.const 1) (local.get 0))
+                 else
+                   (i32.load (local.get 0))
+                 end))"#
+        ));
+        let image = compile_on(1, &wasm, Features::default()).expect("it is valid");
+        let layout = ImageLayout::parse(&image).expect("it is an image");
+        let view = layout.view(&image).expect("its tables can be read");
+        let func = view
+            .wasm_func(DefinedFuncIndex::new(0))
+            .expect("it is there");
+        let traps = view.traps_in(func.start..func.end).map(|(_, code)| code);
+        traps
+            .filter(|code| *code != TrapCode::StackOverflow)
+            .collect::<Vec<_>>()
+    };
+    let then = TrapCode::IntegerDivisionByZero;
+    let otherwise = TrapCode::MemoryOutOfBounds;
+    let hint = |likely| format!(r#"(@metadata.code.branch_hint "\{likely}")"#);
+    assert_eq!(traps(&hint("00")), [otherwise, then]);
+    assert_eq!(traps(&hint("01")), [then, otherwise]);
 }

@@ -12,6 +12,7 @@ use sarsen_abi::Settings;
 use sarsen_abi::settings::OptLevel as AbiOptLevel;
 use sarsen_vm::gc::{CollectorKind, GcConfig};
 use sarsen_vm::instance::{BacktraceLimits, StoreConfig};
+use sarsen_vm::stack::StackConfig;
 
 pub use sarsen_abi::{Feature, Features};
 
@@ -59,6 +60,7 @@ pub struct Config {
     backtrace_frames: usize,
     memory_init_cow: bool,
     gc: GcConfig,
+    stacks: StackConfig,
 }
 
 impl Default for Config {
@@ -71,6 +73,7 @@ impl Default for Config {
             backtrace_frames: 60,
             memory_init_cow: true,
             gc: GcConfig::default(),
+            stacks: StackConfig::default(),
         }
     }
 }
@@ -112,7 +115,7 @@ proposals! {
     /// Vector instructions whose results may differ between machines; see
     /// [`Config::relaxed_simd_deterministic`]. On by default.
     wasm_relaxed_simd = RelaxedSimd;
-    /// Shared memories and atomics.
+    /// Shared memories and atomics; see [`SharedMemory`](crate::SharedMemory). On by default.
     wasm_threads = Threads;
     /// Garbage-collected structures and arrays.
     wasm_gc = Gc;
@@ -124,6 +127,9 @@ proposals! {
     wasm_wide_arithmetic = WideArithmetic;
     /// Memories with pages of one byte.
     wasm_custom_page_sizes = CustomPageSizes;
+    /// Hints of which branches are seldom taken, a custom section: without, they are ignored. On by
+    /// default.
+    wasm_branch_hinting = BranchHinting;
 }
 
 impl Config {
@@ -151,7 +157,8 @@ impl Config {
         self
     }
 
-    /// Whether compiled code checks the engine's epoch at function entries and loop heads; see
+    /// Whether compiled code checks the engine's epoch at function entries and loop heads, and in bulk
+    /// operations every 8 MiB or 65,536 elements; see
     /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline). Off by default.
     pub fn epoch_interruption(&mut self, enable: bool) -> &mut Self {
         self.settings.epoch_interruption = enable;
@@ -212,6 +219,23 @@ impl Config {
     /// [`Trap::StackOverflow`](crate::Trap::StackOverflow).
     pub fn host_stack_reserve(&mut self, bytes: usize) -> &mut Self {
         self.host_stack_reserve = bytes;
+        self
+    }
+
+    /// The size of the stack that each continuation runs on, in bytes; 64 KiB by default, at least
+    /// 32 KiB. It is address space: memory is committed as it is touched. WebAssembly that needs more on a
+    /// continuation is a [`Trap::StackOverflow`](crate::Trap::StackOverflow); host functions that it calls
+    /// run on the thread's own stack.
+    pub fn continuation_stack_size(&mut self, bytes: usize) -> &mut Self {
+        self.stacks.continuation_size = bytes;
+        self
+    }
+
+    /// How many continuations may have a stack at once in all stores of the engine; about four million by
+    /// default. One has a stack from its first resume until it has finished, or was found to be
+    /// unreachable. What needs one more is a [`Trap::OutOfStacks`](crate::Trap::OutOfStacks).
+    pub fn max_continuation_stacks(&mut self, stacks: usize) -> &mut Self {
+        self.stacks.max_stacks = stacks;
         self
     }
 
@@ -292,6 +316,10 @@ impl Config {
 
     pub(crate) fn features(&self) -> Features {
         self.features
+    }
+
+    pub(crate) fn stacks(&self) -> &StackConfig {
+        &self.stacks
     }
 
     /// What a store is told: two thirds of a backtrace's frames are its innermost.

@@ -55,7 +55,12 @@ impl Engine {
     pub fn new(config: &Config) -> Result<Engine> {
         config.validate()?;
         let settings = config.settings().clone();
-        let vm = vm::Engine::new(settings, exec::builtin_table(), exec::frame_roots)?;
+        let vm = vm::Engine::new(
+            settings,
+            exec::builtin_table(),
+            exec::frame_roots,
+            config.stacks(),
+        )?;
         Ok(Engine {
             inner: Arc::new(EngineInner {
                 config: config.clone(),

@@ -1,22 +1,24 @@
 //! [`Extern`]: anything that can be imported and exported, and [`Export`], one with its name.
 
 use crate::context::{AsContext, AsContextMut};
-use crate::error::Result;
+use crate::engine::Engine;
+use crate::error::{OwnershipError, Result};
 use crate::func::Func;
 use crate::global::Global;
 use crate::memory::Memory;
 use crate::reference::Ref;
+use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::table::Table;
 use crate::tag::Tag;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, TagType};
 use crate::val::Val;
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use sarsen_vm::instance as vm;
 use sarsen_vm::instance::StoreId;
 
 /// Something in a store that can be imported and exported.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Extern {
     /// A function.
@@ -27,6 +29,8 @@ pub enum Extern {
     Table(Table),
     /// A linear memory.
     Memory(Memory),
+    /// A shared linear memory, which belongs to no store.
+    SharedMemory(SharedMemory),
     /// A tag.
     Tag(Tag),
 }
@@ -44,16 +48,19 @@ macro_rules! accessors {
                 }
             )*
 
-            /// Which store it belongs to.
-            pub(crate) fn store_id(&self) -> StoreId {
+            /// Which store it belongs to, if any.
+            fn store_id(&self) -> Option<StoreId> {
                 match self {
-                    $(Extern::$variant(it) => it.store_id(),)*
+                    $(Extern::$variant(it) => Some(it.store_id()),)*
+                    Extern::SharedMemory(_) => None,
                 }
             }
 
-            pub(crate) fn to_vm(self) -> vm::Extern {
+            /// What an instance is given. Valid as long as this value is where it is, and its store.
+            pub(crate) fn to_vm(&self) -> vm::Extern {
                 match self {
                     $(Extern::$variant(it) => it.to_vm(),)*
+                    Extern::SharedMemory(memory) => memory.to_vm(),
                 }
             }
         }
@@ -83,7 +90,60 @@ accessors! {
     Tag into_tag "tag";
 }
 
+impl From<SharedMemory> for Extern {
+    fn from(memory: SharedMemory) -> Self {
+        Extern::SharedMemory(memory)
+    }
+}
+
+impl Export<'_> {
+    /// The shared linear memory, if it is one.
+    pub fn into_shared_memory(self) -> Option<SharedMemory> {
+        self.item.into_shared_memory()
+    }
+}
+
 impl Extern {
+    /// The shared linear memory, if it is one.
+    pub fn into_shared_memory(self) -> Option<SharedMemory> {
+        match self {
+            Extern::SharedMemory(memory) => Some(memory),
+            _ => None,
+        }
+    }
+
+    /// Checks that it can be used in `store`.
+    ///
+    /// # Errors
+    ///
+    /// When it is a shared memory of another engine.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it belongs to another store.
+    pub(crate) fn assert_fits(&self, store: &StoreOpaque) -> Result<()> {
+        if let Some(id) = self.store_id() {
+            store.assert_owns(id);
+        }
+        self.check_fits(store)
+    }
+
+    /// As [`Extern::assert_fits`], but what belongs to another store is an error, too.
+    pub(crate) fn check_fits(&self, store: &StoreOpaque) -> Result<()> {
+        match self {
+            Extern::SharedMemory(memory) => ensure!(
+                Engine::same(memory.engine(), store.engine()),
+                OwnershipError::WrongEngine
+            ),
+            other => {
+                if let Some(id) = other.store_id() {
+                    store.check_owns(id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The handle to something of `store`.
     pub(crate) fn new(store: &StoreOpaque, item: vm::Extern) -> Extern {
         let id = store.id();
@@ -91,6 +151,11 @@ impl Extern {
             vm::Extern::Func(func) => Func::new_handle(id, func).into(),
             vm::Extern::Table(table) => Table::new_handle(id, table).into(),
             vm::Extern::Memory(memory) => Memory::new_handle(id, memory).into(),
+            vm::Extern::SharedMemory(memory) => {
+                // SAFETY: an instance's handle, which lives as long as the store.
+                let memory = unsafe { memory.as_ref() }.clone();
+                SharedMemory::from_vm(store.engine(), memory).into()
+            }
             vm::Extern::Global(global, ty) => Global::new_handle(id, global, ty).into(),
             vm::Extern::Tag(tag) => Tag::new_handle(id, tag).into(),
         }
@@ -103,13 +168,15 @@ impl Extern {
     /// Panics when it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> ExternType {
         let store = store.as_context().opaque();
-        store.assert_owns(self.store_id());
-        ExternType::from_vm(store.engine(), self.vm_type(store))
+        if let Some(id) = self.store_id() {
+            store.assert_owns(id);
+        }
+        ExternType::from_vm(store.engine(), self.vm_type())
     }
 
-    /// Its type with engine-wide ids. It must belong to `store`.
-    pub(crate) fn vm_type(&self, _store: &StoreOpaque) -> vm::ExternType {
-        // SAFETY: of this store, which nothing uses meanwhile.
+    /// Its type with engine-wide ids. The store that it belongs to must be at hand.
+    pub(crate) fn vm_type(&self) -> vm::ExternType {
+        // SAFETY: of a store that nothing uses meanwhile, or of none.
         unsafe { self.to_vm().ty() }
     }
 }
@@ -128,7 +195,7 @@ impl ExternType {
 }
 
 /// An export of an instance.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Export<'instance> {
     name: &'instance str,
     item: Extern,
@@ -188,6 +255,9 @@ impl ExternType {
             ExternType::Table(ty) => {
                 let init = Ref::null(ty.element().heap_type());
                 Table::new(store, ty.clone(), init)?.into()
+            }
+            ExternType::Memory(ty) if ty.is_shared() => {
+                SharedMemory::new(store.as_context().engine(), *ty)?.into()
             }
             ExternType::Memory(ty) => Memory::new(store, *ty)?.into(),
             ExternType::Tag(ty) => Tag::new(&mut store, ty)?.into(),

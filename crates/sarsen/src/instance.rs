@@ -8,6 +8,7 @@ use crate::global::Global;
 use crate::linker::Definition;
 use crate::memory::Memory;
 use crate::module::Module;
+use crate::shared_memory::SharedMemory;
 use crate::store::StoreOpaque;
 use crate::table::Table;
 use crate::tag::Tag;
@@ -56,8 +57,8 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// When an import is missing or of another type, a limit is reached, or instantiation or the
-    /// start function traps.
+    /// When an import is missing or of another type, or is a shared memory of another engine, a limit
+    /// is reached, or instantiation or the start function traps.
     ///
     /// # Panics
     ///
@@ -69,13 +70,13 @@ impl Instance {
     ) -> Result<Instance> {
         let mut store = store.as_context_mut();
         for import in imports {
-            store.opaque().assert_owns(import.store_id());
+            import.assert_fits(store.opaque())?;
         }
         let imports: SmallVec<[Import; 16]> = imports
             .iter()
             .map(|import| Import::Extern(import.to_vm()))
             .collect();
-        // SAFETY: all imports are of this store.
+        // SAFETY: all imports are of this store, or shared memories that are borrowed.
         unsafe { instantiate(&mut store, module, &imports) }
     }
 
@@ -136,6 +137,11 @@ impl Instance {
     /// The memory that it exports by this name.
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
         self.get_export(store, name)?.into_memory()
+    }
+
+    /// The shared memory that it exports by this name.
+    pub fn get_shared_memory(&self, store: impl AsContextMut, name: &str) -> Option<SharedMemory> {
+        self.get_export(store, name)?.into_shared_memory()
     }
 
     /// The table that it exports by this name.

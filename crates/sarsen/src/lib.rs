@@ -47,6 +47,7 @@ mod config;
 mod context;
 mod engine;
 mod error;
+mod exception;
 mod externs;
 mod func;
 mod gc;
@@ -57,6 +58,7 @@ mod linker;
 mod memory;
 mod module;
 mod reference;
+mod shared_memory;
 mod store;
 mod table;
 mod tag;
@@ -75,11 +77,12 @@ pub use error::{
     DuplicateDefinitionError, Error, IncompatibleImportError, LimitError, NoStubError,
     NotConfiguredError, OwnershipError, Result, TypeError, UnknownImportError,
 };
+pub use exception::ThrownException;
 pub use externs::{Export, Extern};
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
 pub use gc::{
-    AnyRef, ArrayRef, ArrayRefPre, ContRef, EqRef, ExnRef, ExternRef, GcHeapOutOfMemory, GcRef,
-    GcStats, I31, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
+    AnyRef, ArrayRef, ArrayRefPre, ContRef, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory,
+    GcRef, GcStats, I31, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
     UnrootedError,
 };
 pub use global::Global;
@@ -92,13 +95,14 @@ pub use linker::Linker;
 pub use memory::{Memory, MemoryAccessError};
 pub use module::Module;
 pub use reference::Ref;
+pub use shared_memory::{SharedMemory, WaitResult};
 pub use store::{Store, UpdateDeadline};
 pub use table::Table;
 pub use tag::Tag;
 pub use trap::{FrameInfo, FrameSymbol, Trap, WasmBacktrace};
 pub use types::{
-    ArrayType, ContType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
-    HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType,
-    StructType, TableType, TagType, ValType,
+    ArrayType, ContType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType,
+    GlobalType, HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType,
+    StorageType, StructType, TableType, TagType, ValType,
 };
 pub use val::{V128, Val, ValRaw};

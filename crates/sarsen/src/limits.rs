@@ -18,6 +18,9 @@ pub trait ResourceLimiter: Send {
     /// Whether a linear memory may grow from `current` to `desired` bytes (`current` is 0 when it is
     /// created); `maximum` is what the memory's own type allows.
     ///
+    /// Of a shared memory, the store that defines it is asked, and the one that grows it; none is when
+    /// the host does ([`SharedMemory`](crate::SharedMemory)).
+    ///
     /// `Ok(false)` makes `memory.grow` return -1, and creation an error. An error leaves
     /// WebAssembly as a trap does, with this error.
     fn memory_growing(

@@ -4,7 +4,7 @@ use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::error::{Result, create_error};
 use crate::store::{StoreOpaque, unwrap_host_error};
 use crate::types::MemoryType;
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use core::fmt;
 use core::ptr::NonNull;
 use core::slice;
@@ -54,8 +54,13 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// When a limit is reached, or the system has no room.
+    /// When a limit is reached, the type is shared (see [`SharedMemory`](crate::SharedMemory)), or the
+    /// system has no room.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
+        ensure!(
+            !ty.is_shared(),
+            "a shared memory is made by `SharedMemory::new`, not `Memory::new`"
+        );
         let mut store = store.as_context_mut();
         let store = store.opaque();
         let memory = store

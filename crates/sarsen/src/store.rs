@@ -173,8 +173,9 @@ impl<T> Store<T> {
         self.inner().opaque.fuel()
     }
 
-    /// Sets the fuel that is left. Executing about one instruction takes one; at zero, WebAssembly
-    /// stops with [`Trap::OutOfFuel`]. A new store has none.
+    /// Sets the fuel that is left. Executing about one instruction takes one, and bulk operations one
+    /// for 64 bytes or elements more, while they run; at zero, WebAssembly stops with
+    /// [`Trap::OutOfFuel`]. A new store has none.
     ///
     /// # Errors
     ///
@@ -185,7 +186,8 @@ impl<T> Store<T> {
 
     /// Lets WebAssembly run until the engine's epoch
     /// ([`Engine::increment_epoch`](crate::Engine::increment_epoch)) has advanced by
-    /// `ticks_beyond_current`. A new store's deadline has passed already.
+    /// `ticks_beyond_current`. A new store's deadline has passed already. A thread that waits in a shared
+    /// memory is woken when the deadline passes, and goes on waiting or stops, as it is decided then.
     ///
     /// Does nothing when [`Config::epoch_interruption`](crate::Config::epoch_interruption) is off.
     pub fn set_epoch_deadline(&mut self, ticks_beyond_current: u64) {

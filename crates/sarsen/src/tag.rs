@@ -2,6 +2,7 @@
 
 use crate::context::{AsContext, AsContextMut};
 use crate::error::{OwnershipError, Result};
+use crate::store::StoreOpaque;
 use crate::types::{FuncType, TagType};
 use core::fmt;
 use core::ptr::NonNull;
@@ -46,6 +47,10 @@ impl Tag {
         self.store
     }
 
+    pub(crate) fn vm(&self) -> NonNull<VmTag> {
+        self.tag
+    }
+
     pub(crate) fn to_vm(self) -> vm::Extern {
         vm::Extern::Tag(self.tag)
     }
@@ -58,6 +63,11 @@ impl Tag {
     pub fn ty(&self, store: impl AsContext) -> TagType {
         let store = store.as_context().opaque();
         store.assert_owns(self.store);
+        self.type_in(store)
+    }
+
+    /// Its type. The store must be its own.
+    pub(crate) fn type_in(&self, store: &StoreOpaque) -> TagType {
         // SAFETY: a tag of this store, which is borrowed.
         let id = unsafe { self.tag.as_ref() }.type_id;
         TagType::new(FuncType::from_id(store.engine(), id))

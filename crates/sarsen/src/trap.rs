@@ -1,6 +1,7 @@
 //! [`Trap`], [`WasmBacktrace`], and how a call that did not return becomes an error.
 
 use crate::context::AsContext;
+use crate::exception::ThrownException;
 use crate::store::unwrap_host_error;
 use core::fmt;
 use sarsen_abi::{EntityIndex, Printable};
@@ -55,7 +56,11 @@ pub(crate) fn reason_into_error(reason: Reason) -> crate::Error {
         Reason::Cast(types) => {
             crate::Error::from(Trap::CastFailure).context(format!("cast failure: {types}"))
         }
-        Reason::Error(error) => unwrap_host_error(error),
+        Reason::Exception {
+            error: Some(error), ..
+        }
+        | Reason::Error(error) => unwrap_host_error(error),
+        Reason::Exception { error: None, .. } => ThrownException.into(),
         Reason::Panic(payload) => std::panic::resume_unwind(payload),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A test program of its own with one test: what is counted belongs to the whole process.
 
-use sarsen::{Engine, Instance, Linker, Module, Store, WasmBacktrace};
+use sarsen::{Engine, Instance, Linker, MemoryType, Module, SharedMemory, Store, WasmBacktrace};
 
 const TEXT: &str = r#"(module
   (import "host" "twice" (func $twice (param i32) (result i32)))
@@ -35,9 +35,34 @@ fn live(engine: &Engine, module: &Module) {
     drop((store, linker));
     let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();
     assert_eq!(backtrace.frames().len(), 1);
+    live_shared(engine);
     // An instantiation that fails half-way.
     let mut store = Store::new(engine, ());
     Instance::new(&mut store, module, &[]).unwrap_err();
+}
+
+/// Makes shared memories, of modules and of the host, on several threads.
+fn live_shared(engine: &Engine) {
+    let text = r#"(module (memory (export "m") 1 9 shared))"#;
+    let defines = Module::new(engine, text).unwrap();
+    let mut store = Store::new(engine, ());
+    let instance = Instance::new(&mut store, &defines, &[]).unwrap();
+    let memory = instance.get_shared_memory(&mut store, "m").unwrap();
+    drop(store);
+    let text = r#"(module (import "" "m" (memory 1 9 shared)) (memory i64 1 70000 shared))"#;
+    let imports = Module::new(engine, text).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut store = Store::new(engine, ());
+                Instance::new(&mut store, &imports, &[memory.clone().into()]).unwrap();
+                memory.grow(1).unwrap();
+                memory.atomic_wait32(0, 1, None).unwrap();
+            });
+        }
+    });
+    assert_eq!(memory.size(), 3);
+    SharedMemory::new(engine, MemoryType::shared(1, 100)).unwrap();
 }
 
 #[test]

@@ -54,9 +54,7 @@ impl Strings {
         for string in &self.list {
             let len = string.len() as u32;
             memory.write(pointers, strings.0)?;
-            memory
-                .bytes_mut(GuestRange::new(strings, len))?
-                .copy_from_slice(string);
+            memory.write_truncated(GuestRange::new(strings, len), string)?;
             pointers = pointers.add(4)?;
             strings = strings.add(len)?;
         }

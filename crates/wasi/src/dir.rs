@@ -185,7 +185,8 @@ pub(crate) fn fd_readdir(
     used_out: GuestPtr,
 ) -> Outcome {
     let dir = ctx.table.get_mut(fd)?.dir_mut(Rights::FD_READDIR)?;
-    let buffer = memory.bytes_mut(buffer)?;
-    let used = dir.listing()?.read(&ctx.waiting, cookie, buffer)?;
+    let listing = dir.listing()?;
+    let read = |buffer: &mut [u8]| listing.read(&ctx.waiting, cookie, buffer);
+    let used = memory.write_with(buffer, read)?;
     Ok(memory.write(used_out, used as u32)?)
 }

@@ -11,7 +11,8 @@ use crate::context::WasiCtx;
 use crate::descriptor::Kind;
 use crate::errno::{Errno, Failure, Outcome};
 use crate::flags::{FdFlags, FstFlags, Rights};
-use crate::memory::{GuestIovecs, GuestMemory, GuestPtr, WriteBuffers};
+use crate::memory::{GuestIovecs, GuestMemory, GuestPtr};
+use crate::own_bytes::WriteBuffers;
 use crate::wait::Waiting;
 use rustix::event::PollFlags;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom, Timestamps};
@@ -305,13 +306,11 @@ pub(crate) fn fd_read(
 ) -> Outcome {
     let descriptor = ctx.table.get_mut(fd)?;
     descriptor.require(Rights::FD_READ)?;
-    let mut buffers = memory.buffers_mut(iovecs)?;
-    let read = match &mut descriptor.kind {
-        Kind::File(file) => file.read(&ctx.waiting, &mut buffers)?,
-        Kind::Source(source) => source.read(&mut buffers)?,
-        Kind::Dir(_) | Kind::Sink(_) => return Err(Errno::Badf.into()),
-    };
-    drop(buffers);
+    let read = memory.scatter(iovecs, |buffers| match &mut descriptor.kind {
+        Kind::File(file) => file.read(&ctx.waiting, buffers),
+        Kind::Source(source) => Ok(source.read(buffers)?),
+        Kind::Dir(_) | Kind::Sink(_) => Err(Errno::Badf.into()),
+    })?;
     Ok(memory.write(read_out, read as u32)?)
 }
 
@@ -325,13 +324,11 @@ pub(crate) fn fd_write(
 ) -> Outcome {
     let descriptor = ctx.table.get_mut(fd)?;
     descriptor.require(Rights::FD_WRITE)?;
-    let buffers = memory.buffers(iovecs)?;
-    let written = match &mut descriptor.kind {
-        Kind::File(file) => file.write(&ctx.waiting, &buffers)?,
-        Kind::Sink(sink) => sink.write(&buffers)?,
-        Kind::Dir(_) | Kind::Source(_) => return Err(Errno::Badf.into()),
-    };
-    drop(buffers);
+    let written = memory.gather(iovecs, |buffers| match &mut descriptor.kind {
+        Kind::File(file) => file.write(&ctx.waiting, buffers),
+        Kind::Sink(sink) => Ok(sink.write(buffers)?),
+        Kind::Dir(_) | Kind::Source(_) => Err(Errno::Badf.into()),
+    })?;
     Ok(memory.write(written_out, written as u32)?)
 }
 
@@ -348,9 +345,10 @@ pub(crate) fn fd_pread(
         .table
         .get_mut(fd)?
         .file(Rights::FD_READ.with(Rights::FD_SEEK))?;
-    let mut buffers = memory.buffers_mut(iovecs)?;
-    let read = rustix::io::retry_on_intr(|| rustix::io::preadv(&*file, &mut buffers, offset))?;
-    drop(buffers);
+    let read = memory.scatter(iovecs, |buffers| {
+        let read = || rustix::io::preadv(&*file, buffers, offset);
+        Ok(rustix::io::retry_on_intr(read)?)
+    })?;
     Ok(memory.write(read_out, read as u32)?)
 }
 
@@ -367,9 +365,10 @@ pub(crate) fn fd_pwrite(
         .table
         .get_mut(fd)?
         .file(Rights::FD_WRITE.with(Rights::FD_SEEK))?;
-    let buffers = memory.buffers(iovecs)?;
-    let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&*file, &buffers, offset))?;
-    drop(buffers);
+    let written = memory.gather(iovecs, |buffers| {
+        let write = || rustix::io::pwritev(&*file, buffers, offset);
+        Ok(rustix::io::retry_on_intr(write)?)
+    })?;
     Ok(memory.write(written_out, written as u32)?)
 }
 

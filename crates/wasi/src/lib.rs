@@ -61,11 +61,13 @@ mod file;
 mod flags;
 mod link;
 mod memory;
+mod own_bytes;
 mod path;
 mod poll;
 mod proc;
 mod random;
 mod sock;
+mod staged_bytes;
 mod stdio;
 mod table;
 #[cfg(test)]

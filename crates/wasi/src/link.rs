@@ -35,7 +35,9 @@ use sarsen::{Caller, Extern, Linker};
 /// Defines every function of `wasi_snapshot_preview1` and `wasi_unstable` in `linker`. `get` finds
 /// the context in a store's data.
 ///
-/// The functions read and write the memory that the calling module exports as `memory`.
+/// The functions read and write the memory that the calling module exports as `memory`, which may be a
+/// shared one: then they copy what they read and write, so that the guest's other threads cannot change
+/// it meanwhile.
 ///
 /// # Errors
 ///
@@ -270,6 +272,10 @@ fn call_with_memory<T: 'static>(
 ) -> sarsen::Result<i32> {
     let memory = match caller.get_export("memory") {
         Some(Extern::Memory(memory)) => memory,
+        Some(Extern::SharedMemory(memory)) => {
+            let context = get(caller.data_mut());
+            return result(body(context, &mut GuestMemory::new_shared(memory)));
+        }
         Some(_) => anyhow::bail!("a module that uses WASI exports 'memory', but it is no memory"),
         None => anyhow::bail!("a module that uses WASI must export its memory as 'memory'"),
     };

@@ -3,13 +3,16 @@
 //! bytes is through [`GuestMemory`], which checks it against the memory's size: what lies outside is
 //! [`Errno::Fault`], never a panic.
 //!
-//! Vectored reads and writes get slices of the guest's memory itself, so that data moves between
-//! guest and kernel without a copy of ours. Buffers that a read fills may overlap (only a hostile or
-//! broken guest does that): then just the first ones that do not overlap are used, which is a short
-//! read.
+//! What a guest alone uses is accessed in place ([`OwnBytes`]). A shared memory, which the guest's other
+//! threads write meanwhile, is copied in and out ([`StagedBytes`]). So a caller either gets a copy, or
+//! gives a closure that is shown bytes and tells how many it used.
 
-use crate::errno::Errno;
-use smallvec::SmallVec;
+use crate::errno::{Errno, Outcome};
+use crate::own_bytes::OwnBytes;
+use crate::staged_bytes::{STAGED_MAX_BYTES, StagedBytes};
+use sarsen::SharedMemory;
+use smallvec::{SmallVec, smallvec};
+use std::borrow::Cow;
 use std::io::{IoSlice, IoSliceMut};
 
 /// An address in the guest's memory, not checked.
@@ -38,13 +41,8 @@ const TRANSFER_MAX_BYTES: u32 = 0x7fff_f000;
 
 const IOVEC_BYTES: u32 = 8;
 
-/// Buffers of one vectored write. Programs pass one or two, nearly always.
-pub(crate) type WriteBuffers<'a> = SmallVec<[IoSlice<'a>; 8]>;
-
-/// Buffers of one vectored read.
-pub(crate) type ReadBuffers<'a> = SmallVec<[IoSliceMut<'a>; 8]>;
-
-type Ranges = SmallVec<[GuestRange; 8]>;
+/// Buffers that are in bounds and not empty.
+pub(crate) type Ranges = SmallVec<[GuestRange; 8]>;
 
 /// A fixed-size value in the guest's memory: little-endian, laid out as in C. No alignment is asked.
 pub(crate) trait GuestValue: Sized {
@@ -95,39 +93,67 @@ impl GuestRange {
         GuestRange { start, len }
     }
 
-    fn end(self) -> u64 {
+    /// The first `len` bytes, and the rest.
+    fn split_at(self, len: u32) -> Result<(GuestRange, GuestRange), Errno> {
+        let first = GuestRange { len, ..self };
+        let rest = GuestRange::new(self.start.add(len)?, self.len - len);
+        Ok((first, rest))
+    }
+
+    pub(crate) fn end(self) -> u64 {
         u64::from(self.start.0) + u64::from(self.len)
     }
 }
 
 /// The guest's linear memory during one call.
 pub(crate) struct GuestMemory<'a> {
-    bytes: &'a mut [u8],
+    bytes: Bytes<'a>,
+}
+
+enum Bytes<'a> {
+    /// Nobody else uses it during the call.
+    Own(OwnBytes<'a>),
+    /// Other threads write it at any time, also during the call.
+    Shared(StagedBytes),
 }
 
 impl<'a> GuestMemory<'a> {
     pub(crate) fn new(bytes: &'a mut [u8]) -> GuestMemory<'a> {
-        GuestMemory { bytes }
+        GuestMemory {
+            bytes: Bytes::Own(OwnBytes::new(bytes)),
+        }
     }
 
-    /// The bytes of `range`.
-    pub(crate) fn bytes(&self, range: GuestRange) -> Result<&[u8], Errno> {
-        self.bytes.get(as_indices(range)).ok_or(Errno::Fault)
+    pub(crate) fn new_shared(memory: SharedMemory) -> GuestMemory<'a> {
+        GuestMemory {
+            bytes: Bytes::Shared(StagedBytes::new(memory)),
+        }
     }
 
-    /// The bytes of `range`, writable.
-    pub(crate) fn bytes_mut(&mut self, range: GuestRange) -> Result<&mut [u8], Errno> {
-        self.bytes.get_mut(as_indices(range)).ok_or(Errno::Fault)
+    /// The bytes of `range`, which the caller has found to be short: they may be a copy.
+    pub(crate) fn bytes(&self, range: GuestRange) -> Result<Cow<'_, [u8]>, Errno> {
+        match &self.bytes {
+            Bytes::Own(bytes) => Ok(Cow::Borrowed(bytes.get(range)?)),
+            Bytes::Shared(bytes) => Ok(Cow::Owned(bytes.copy(range)?)),
+        }
     }
 
     /// Reads the value at `ptr`.
     pub(crate) fn read<T: GuestValue>(&self, ptr: GuestPtr) -> Result<T, Errno> {
-        Ok(T::load(self.bytes(GuestRange::new(ptr, T::BYTES))?))
+        Ok(T::load(&self.bytes(GuestRange::new(ptr, T::BYTES))?))
     }
 
     /// Writes `value` at `ptr`.
     pub(crate) fn write<T: GuestValue>(&mut self, ptr: GuestPtr, value: T) -> Result<(), Errno> {
-        value.store(self.bytes_mut(GuestRange::new(ptr, T::BYTES))?);
+        let range = GuestRange::new(ptr, T::BYTES);
+        match &mut self.bytes {
+            Bytes::Own(bytes) => value.store(bytes.get_mut(range)?),
+            Bytes::Shared(bytes) => {
+                let mut staged: SmallVec<[u8; 64]> = smallvec![0; T::BYTES as usize];
+                value.store(&mut staged);
+                bytes.write(range, &staged)?;
+            }
+        }
         Ok(())
     }
 
@@ -137,56 +163,83 @@ impl<'a> GuestMemory<'a> {
         target: GuestRange,
         source: &[u8],
     ) -> Result<u32, Errno> {
-        let target = self.bytes_mut(target)?;
-        let len = target.len().min(source.len());
-        target[..len].copy_from_slice(&source[..len]);
+        let len = source.len().min(target.len as usize);
+        let source = &source[..len];
+        match &mut self.bytes {
+            Bytes::Own(bytes) => bytes.get_mut(target)?[..len].copy_from_slice(source),
+            Bytes::Shared(bytes) => bytes.write(target, source)?,
+        }
         Ok(len as u32)
     }
 
     /// Fails unless a value of `bytes` bytes can be written at `ptr`: for functions whose effect could
     /// not be taken back when their result has nowhere to go.
-    pub(crate) fn check_writable(&mut self, ptr: GuestPtr, bytes: u32) -> Result<(), Errno> {
-        self.bytes_mut(GuestRange::new(ptr, bytes)).map(|_| ())
+    pub(crate) fn check_writable(&self, ptr: GuestPtr, bytes: u32) -> Result<(), Errno> {
+        self.check(GuestRange::new(ptr, bytes))
     }
 
-    /// The buffers that `iovecs` names, to be written from. Empty ones are left out.
-    pub(crate) fn buffers(&self, iovecs: GuestIovecs) -> Result<WriteBuffers<'_>, Errno> {
-        self.ranges(iovecs)?
-            .into_iter()
-            .map(|range| Ok(IoSlice::new(self.bytes(range)?)))
-            .collect()
-    }
-
-    /// The buffers that `iovecs` names, to be read into, in the guest's order. Empty ones are left out.
-    pub(crate) fn buffers_mut(&mut self, iovecs: GuestIovecs) -> Result<ReadBuffers<'_>, Errno> {
-        let mut ranges = self.ranges(iovecs)?;
-        ranges.truncate(first_overlap(&ranges));
-        if ranges.is_sorted_by_key(|range| range.start.0) {
-            return Ok(self.split_ascending(ranges).collect());
+    fn check(&self, range: GuestRange) -> Result<(), Errno> {
+        match &self.bytes {
+            Bytes::Own(bytes) => bytes.get(range).map(|_| ()),
+            Bytes::Shared(bytes) => bytes.check(range),
         }
-        let mut order: SmallVec<[usize; 8]> = (0..ranges.len()).collect();
-        order.sort_unstable_by_key(|&index| ranges[index].start.0);
-        let sorted = order.iter().map(|&index| ranges[index]).collect();
-        let mut buffers: SmallVec<[_; 8]> = order
-            .into_iter()
-            .zip(self.split_ascending(sorted))
-            .collect();
-        buffers.sort_unstable_by_key(|(index, _)| *index);
-        Ok(buffers.into_iter().map(|(_, buffer)| buffer).collect())
     }
 
-    /// The slices of `ranges`, which are in bounds, in ascending order and do not overlap.
-    fn split_ascending(&mut self, ranges: Ranges) -> impl Iterator<Item = IoSliceMut<'_>> {
-        let mut rest: &mut [u8] = self.bytes;
-        let mut position = 0;
-        ranges.into_iter().map(move |range| {
-            let indices = as_indices(range);
-            let (_, tail) = std::mem::take(&mut rest).split_at_mut(indices.start - position);
-            let (buffer, tail) = tail.split_at_mut(indices.len());
-            rest = tail;
-            position = indices.end;
-            IoSliceMut::new(buffer)
-        })
+    /// Lets `fill` write to the beginning of `target`; it returns how much it wrote, and so does this.
+    pub(crate) fn write_with(
+        &mut self,
+        target: GuestRange,
+        fill: impl FnOnce(&mut [u8]) -> Outcome<usize>,
+    ) -> Outcome<usize> {
+        match &mut self.bytes {
+            Bytes::Own(bytes) => fill(bytes.get_mut(target)?),
+            Bytes::Shared(bytes) => bytes.write_with(target, fill),
+        }
+    }
+
+    /// Lets `fill` write all of `target`, in pieces of at most `piece` bytes.
+    pub(crate) fn write_pieces(
+        &mut self,
+        target: GuestRange,
+        piece: u32,
+        mut fill: impl FnMut(&mut [u8]) -> Outcome,
+    ) -> Outcome {
+        self.check(target)?;
+        let mut rest = target;
+        while rest.len > 0 {
+            let (first, more) = rest.split_at(piece.min(rest.len))?;
+            self.write_with(first, |bytes| fill(bytes).map(|()| bytes.len()))?;
+            rest = more;
+        }
+        Ok(())
+    }
+
+    /// Lets `write` take bytes from the buffers that `iovecs` names, empty ones left out; it returns how
+    /// many it took, and so does this.
+    pub(crate) fn gather(
+        &self,
+        iovecs: GuestIovecs,
+        write: impl FnOnce(&[IoSlice<'_>]) -> Outcome<usize>,
+    ) -> Outcome<usize> {
+        let ranges = self.ranges(iovecs)?;
+        match &self.bytes {
+            Bytes::Own(bytes) => write(&bytes.buffers(&ranges)?),
+            Bytes::Shared(bytes) => bytes.gather(&ranges, write),
+        }
+    }
+
+    /// Lets `read` fill the buffers that `iovecs` names, empty ones left out, in the guest's order; it
+    /// returns how many bytes it filled, and so does this.
+    pub(crate) fn scatter(
+        &mut self,
+        iovecs: GuestIovecs,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> Outcome<usize>,
+    ) -> Outcome<usize> {
+        let ranges = self.ranges(iovecs)?;
+        match &mut self.bytes {
+            Bytes::Own(bytes) => read(&mut bytes.buffers_mut(ranges)?),
+            Bytes::Shared(bytes) => bytes.scatter(&ranges, read),
+        }
     }
 
     /// Reads the iovecs, checks that each is in bounds, and bounds their number and sum.
@@ -194,11 +247,14 @@ impl<'a> GuestMemory<'a> {
         let count = iovecs.count.min(IOVECS_MAX);
         let table = self.bytes(GuestRange::new(iovecs.start, count * IOVEC_BYTES))?;
         let mut ranges = Ranges::new();
-        let mut room = TRANSFER_MAX_BYTES;
+        let mut room = match self.bytes {
+            Bytes::Own(_) => TRANSFER_MAX_BYTES,
+            Bytes::Shared(_) => STAGED_MAX_BYTES,
+        };
         for iovec in table.chunks_exact(IOVEC_BYTES as usize) {
             let start = GuestPtr(u32::load(&iovec[..4]));
             let range = GuestRange::new(start, u32::load(&iovec[4..]));
-            self.bytes(range)?;
+            self.check(range)?;
             let len = range.len.min(room);
             room -= len;
             if len > 0 {
@@ -209,31 +265,10 @@ impl<'a> GuestMemory<'a> {
     }
 }
 
-fn as_indices(range: GuestRange) -> std::ops::Range<usize> {
-    range.start.0 as usize..range.end() as usize
-}
-
-/// How many of `ranges` there are before the first that overlaps an earlier one.
-fn first_overlap(ranges: &[GuestRange]) -> usize {
-    // Nearly always the buffers follow each other; only then is there nothing to search.
-    if ranges.is_sorted_by(|one, next| one.end() <= u64::from(next.start.0)) {
-        return ranges.len();
-    }
-    let overlaps = |one: &GuestRange, other: &GuestRange| {
-        u64::from(one.start.0) < other.end() && u64::from(other.start.0) < one.end()
-    };
-    (0..ranges.len())
-        .find(|&index| {
-            ranges[..index]
-                .iter()
-                .any(|earlier| overlaps(earlier, &ranges[index]))
-        })
-        .unwrap_or(ranges.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errno::Failure;
 
     /// A memory of 64 bytes, byte n having the value n, after `iovecs` were written at its start.
     fn memory(iovecs: &[(u32, u32)]) -> Vec<u8> {
@@ -252,24 +287,38 @@ mod tests {
         }
     }
 
+    /// The errno of what does not end the guest.
+    fn errno<T>(outcome: Outcome<T>) -> Result<T, Errno> {
+        outcome.map_err(|failure| match failure {
+            Failure::Errno(errno) => errno,
+            Failure::Stop(error) => panic!("{error}"),
+        })
+    }
+
     fn read_lengths(list: &[(u32, u32)]) -> Result<Vec<usize>, Errno> {
         let mut bytes = memory(list);
         let mut memory = GuestMemory::new(&mut bytes);
-        let buffers = memory.buffers_mut(iovecs(list.len() as u32))?;
-        Ok(buffers.iter().map(|buffer| buffer.len()).collect())
+        let mut lengths = Vec::new();
+        let read = memory.scatter(iovecs(list.len() as u32), |buffers| {
+            lengths.extend(buffers.iter().map(|buffer| buffer.len()));
+            Ok(0)
+        });
+        errno(read.map(|_| lengths))
     }
 
     #[test]
     fn ranges_that_end_outside_or_wrap_around_are_faults() {
         let mut bytes = memory(&[]);
         let mut memory = GuestMemory::new(&mut bytes);
+        let len = |bytes: Result<Cow<'_, [u8]>, _>| bytes.map(|bytes| bytes.len());
         let range = |start, len| GuestRange::new(GuestPtr(start), len);
-        assert_eq!(memory.bytes(range(60, 4)).map(<[u8]>::len), Ok(4));
-        assert_eq!(memory.bytes(range(64, 0)).map(<[u8]>::len), Ok(0));
+        assert_eq!(len(memory.bytes(range(60, 4))), Ok(4));
+        assert_eq!(len(memory.bytes(range(64, 0))), Ok(0));
         assert_eq!(memory.bytes(range(61, 4)), Err(Errno::Fault));
         assert_eq!(memory.bytes(range(65, 0)), Err(Errno::Fault));
         assert_eq!(memory.bytes(range(u32::MAX, u32::MAX)), Err(Errno::Fault));
-        assert_eq!(memory.bytes_mut(range(1, u32::MAX)), Err(Errno::Fault));
+        let wrapped = memory.write_truncated(range(1, u32::MAX), b"no");
+        assert_eq!(wrapped, Err(Errno::Fault));
         assert_eq!(memory.read::<u64>(GuestPtr(57)), Err(Errno::Fault));
         assert_eq!(memory.write(GuestPtr(u32::MAX), 0u32), Err(Errno::Fault));
         assert_eq!(GuestPtr(8).element::<u64>(u32::MAX), Err(Errno::Fault));
@@ -289,7 +338,8 @@ mod tests {
     fn a_huge_count_of_iovecs_outside_the_memory_is_a_fault() {
         let mut bytes = memory(&[]);
         let memory = GuestMemory::new(&mut bytes);
-        assert_eq!(memory.buffers(iovecs(u32::MAX)).err(), Some(Errno::Fault));
+        let written = memory.gather(iovecs(u32::MAX), |_| Ok(0));
+        assert_eq!(errno(written), Err(Errno::Fault));
     }
 
     #[test]
@@ -299,10 +349,8 @@ mod tests {
             1u32.store(&mut bytes[index * 8 + 4..]);
         }
         let memory = GuestMemory::new(&mut bytes);
-        assert_eq!(
-            memory.buffers(iovecs(2000)).unwrap().len(),
-            IOVECS_MAX as usize
-        );
+        let written = memory.gather(iovecs(2000), |buffers| Ok(buffers.len()));
+        assert_eq!(errno(written), Ok(IOVECS_MAX as usize));
     }
 
     #[test]
@@ -320,9 +368,12 @@ mod tests {
     fn buffers_in_any_order_are_filled_in_the_guests_order() {
         let mut bytes = memory(&[(48, 2), (32, 3), (40, 4)]);
         let mut memory = GuestMemory::new(&mut bytes);
-        let buffers = memory.buffers_mut(iovecs(3)).unwrap();
-        let firsts: Vec<u8> = buffers.iter().map(|buffer| buffer[0]).collect();
-        assert_eq!(firsts, [48, 32, 40]);
+        let read = memory.scatter(iovecs(3), |buffers| {
+            let firsts: Vec<u8> = buffers.iter().map(|buffer| buffer[0]).collect();
+            assert_eq!(firsts, [48, 32, 40]);
+            Ok(0)
+        });
+        assert_eq!(errno(read), Ok(0));
     }
 
     #[test]
@@ -336,7 +387,8 @@ mod tests {
     fn overlapping_write_buffers_are_all_written() {
         let mut bytes = memory(&[(32, 8), (36, 8)]);
         let memory = GuestMemory::new(&mut bytes);
-        assert_eq!(memory.buffers(iovecs(2)).unwrap().len(), 2);
+        let written = memory.gather(iovecs(2), |buffers| Ok(buffers.len()));
+        assert_eq!(errno(written), Ok(2));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::memory::{GuestMemory, GuestPtr, GuestRange};
 use cap_fs_ext::{DirExt, OpenOptionsFollowExt, OpenOptionsSyncExt, SystemTimeSpec};
 use cap_std::fs::{Dir, FileTypeExt, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -22,15 +23,19 @@ use std::time::{Duration, SystemTime};
 const PATH_MAX_BYTES: u32 = 4096;
 
 /// A path argument.
-fn path<'m>(memory: &'m GuestMemory<'_>, range: GuestRange) -> Result<&'m Path, Errno> {
+fn path<'m>(memory: &'m GuestMemory<'_>, range: GuestRange) -> Result<Cow<'m, Path>, Errno> {
     if range.len >= PATH_MAX_BYTES {
         return Err(Errno::Nametoolong);
     }
-    let path = std::str::from_utf8(memory.bytes(range)?).map_err(|_| Errno::Ilseq)?;
+    let bytes = memory.bytes(range)?;
+    let path = std::str::from_utf8(&bytes).map_err(|_| Errno::Ilseq)?;
     if path.contains('\0') {
         return Err(Errno::Inval);
     }
-    Ok(Path::new(path))
+    Ok(match bytes {
+        Cow::Borrowed(bytes) => Cow::Borrowed(Path::new(OsStr::from_bytes(bytes))),
+        Cow::Owned(bytes) => Cow::Owned(OsString::from_vec(bytes).into()),
+    })
 }
 
 /// The path without the slashes at its end. One that is nothing but slashes stays absolute.
@@ -145,7 +150,7 @@ pub(crate) fn path_open(
         return Err(Errno::Perm.into());
     }
     let path = path(memory, path_range)?;
-    let opened = open(ctx, &parent_dir.dir, path, how)?;
+    let opened = open(ctx, &parent_dir.dir, &path, how)?;
     let descriptor = new_descriptor(parent, opened, how)?;
     let fd = ctx.table.insert(descriptor)?;
     Ok(memory.write(fd_out, fd)?)
@@ -206,7 +211,7 @@ pub(crate) fn path_create_directory(
     path_range: GuestRange,
 ) -> Outcome {
     let dir = dir(ctx, fd, Rights::PATH_CREATE_DIRECTORY)?;
-    Ok(dir.create_dir(path(memory, path_range)?)?)
+    Ok(dir.create_dir(&path(memory, path_range)?)?)
 }
 
 /// `path_remove_directory`. As in POSIX the path may end in slashes, which cap-std does not take here.
@@ -217,7 +222,7 @@ pub(crate) fn path_remove_directory(
     path_range: GuestRange,
 ) -> Outcome {
     let dir = dir(ctx, fd, Rights::PATH_REMOVE_DIRECTORY)?;
-    Ok(dir.remove_dir(without_last_slashes(path(memory, path_range)?))?)
+    Ok(dir.remove_dir(without_last_slashes(&path(memory, path_range)?))?)
 }
 
 /// `path_unlink_file`: removes a file or a symbolic link.
@@ -228,7 +233,7 @@ pub(crate) fn path_unlink_file(
     path_range: GuestRange,
 ) -> Outcome {
     let dir = dir(ctx, fd, Rights::PATH_UNLINK_FILE)?;
-    Ok(dir.remove_file_or_symlink(path(memory, path_range)?)?)
+    Ok(dir.remove_file_or_symlink(&path(memory, path_range)?)?)
 }
 
 /// `path_filestat_get`
@@ -242,7 +247,7 @@ pub(crate) fn path_filestat_get(
     stat_out: GuestPtr,
 ) -> Outcome {
     let dir = dir(ctx, fd, Rights::PATH_FILESTAT_GET)?;
-    let metadata = metadata(dir, path(memory, path_range)?, lookup)?;
+    let metadata = metadata(dir, &path(memory, path_range)?, lookup)?;
     let stat = FileStat {
         dev: metadata.dev(),
         ino: metadata.ino(),
@@ -322,7 +327,11 @@ pub(crate) fn path_link(
     }
     let old_dir = dir(ctx, old_fd, Rights::PATH_LINK_SOURCE)?;
     let new_dir = dir(ctx, new_fd, Rights::PATH_LINK_TARGET)?;
-    Ok(old_dir.hard_link(path(memory, old_range)?, new_dir, path(memory, new_range)?)?)
+    Ok(old_dir.hard_link(
+        &path(memory, old_range)?,
+        new_dir,
+        &path(memory, new_range)?,
+    )?)
 }
 
 /// `path_rename`
@@ -336,7 +345,11 @@ pub(crate) fn path_rename(
 ) -> Outcome {
     let old_dir = dir(ctx, old_fd, Rights::PATH_RENAME_SOURCE)?;
     let new_dir = dir(ctx, new_fd, Rights::PATH_RENAME_TARGET)?;
-    Ok(old_dir.rename(path(memory, old_range)?, new_dir, path(memory, new_range)?)?)
+    Ok(old_dir.rename(
+        &path(memory, old_range)?,
+        new_dir,
+        &path(memory, new_range)?,
+    )?)
 }
 
 /// `path_symlink`: creates a symbolic link. One to an absolute path is refused: a host program that
@@ -351,8 +364,8 @@ pub(crate) fn path_symlink(
     let dir = dir(ctx, fd, Rights::PATH_SYMLINK)?;
     Ok(DirExt::symlink(
         dir,
-        path(memory, target_range)?,
-        path(memory, path_range)?,
+        &path(memory, target_range)?,
+        &path(memory, path_range)?,
     )?)
 }
 
@@ -367,7 +380,7 @@ pub(crate) fn path_readlink(
     used_out: GuestPtr,
 ) -> Outcome {
     let dir = dir(ctx, fd, Rights::PATH_READLINK)?;
-    let target = dir.read_link(path(memory, path_range)?)?;
+    let target = dir.read_link(&path(memory, path_range)?)?;
     let used = memory.write_truncated(buffer, target.as_os_str().as_encoded_bytes())?;
     Ok(memory.write(used_out, used)?)
 }

@@ -58,7 +58,7 @@ impl RandomSource for SeededRandom {
 }
 
 /// How much is generated between two looks at whether the guest is to end.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: u32 = 1 << 20;
 
 /// `random_get`: fills a buffer with random bytes.
 pub(crate) fn random_get(
@@ -66,11 +66,10 @@ pub(crate) fn random_get(
     memory: &mut GuestMemory<'_>,
     buffer: GuestRange,
 ) -> Outcome {
-    for piece in memory.bytes_mut(buffer)?.chunks_mut(PIECE_BYTES) {
+    memory.write_pieces(buffer, PIECE_BYTES, |piece| {
         ctx.waiting.check()?;
-        ctx.random.fill(piece)?;
-    }
-    Ok(())
+        Ok(ctx.random.fill(piece)?)
+    })
 }
 
 #[cfg(test)]

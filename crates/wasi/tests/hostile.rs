@@ -1,7 +1,7 @@
 //! A guest that passes whatever numbers it likes to every function gets errnos, and nothing else
 //! happens: no panic, no hang, no end of the guest, nothing outside its directory touched.
 
-use sarsen::{Engine, ExternType, Func, Linker, Module, Store, Val, ValType};
+use sarsen::{Engine, Extern, ExternType, Func, Linker, Module, Store, Val, ValType};
 use sarsen_wasi::{DirPerms, FilePerms, Input, RandomSource, SeededRandom, WasiCtx, add_to_linker};
 
 const CALLS: u32 = 30_000;
@@ -31,7 +31,7 @@ const NUMBERS: [i64; 20] = [
 ];
 
 /// A module that exports every WASI function as if it were its own, but for the one that exits.
-fn forwarding_module(engine: &Engine) -> sarsen::Result<Module> {
+fn forwarding_module(engine: &Engine, memory: &str) -> sarsen::Result<Module> {
     let declared = Module::new(engine, include_str!("all_imports.wat"))?;
     let mut imports = String::new();
     let mut exports = String::new();
@@ -56,7 +56,7 @@ fn forwarding_module(engine: &Engine) -> sarsen::Result<Module> {
     }
     Module::new(
         engine,
-        format!("(module {imports} (memory (export \"memory\") 1) {exports})"),
+        format!("(module {imports} (memory (export \"memory\") {memory}) {exports})"),
     )
 }
 
@@ -80,6 +80,15 @@ fn memory_contents(random: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
 
 #[test]
 fn whatever_a_guest_passes_it_gets_an_errno() {
+    call_with_anything("1");
+}
+
+#[test]
+fn whatever_a_guest_with_a_shared_memory_passes_it_gets_an_errno() {
+    call_with_anything("1 1 shared");
+}
+
+fn call_with_anything(memory: &str) {
     let scratch = tempfile::tempdir().unwrap();
     let inside = scratch.path().join("inside");
     std::fs::create_dir(&inside).unwrap();
@@ -87,7 +96,7 @@ fn whatever_a_guest_passes_it_gets_an_errno() {
     std::os::unix::fs::symlink("../a", inside.join("link")).unwrap();
 
     let engine = Engine::default();
-    let module = forwarding_module(&engine).unwrap();
+    let module = forwarding_module(&engine, memory).unwrap();
     let mut linker = Linker::new(&engine);
     add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx).unwrap();
     let context = || {
@@ -104,7 +113,7 @@ fn whatever_a_guest_passes_it_gets_an_errno() {
     };
     let mut store = Store::new(&engine, context());
     let instance = linker.instantiate(&mut store, &module).unwrap();
-    let memory = instance.get_memory(&mut store, "memory").unwrap();
+    let memory = instance.get_export(&mut store, "memory").unwrap();
     let functions: Vec<(String, Func)> = module
         .exports()
         .filter(|export| export.name() != "memory")
@@ -125,7 +134,12 @@ fn whatever_a_guest_passes_it_gets_an_errno() {
     for call in 0..CALLS {
         if call % 100 == 0 {
             let contents = memory_contents(&mut random);
-            memory.write(&mut store, 0, &contents).unwrap();
+            match &memory {
+                Extern::Memory(memory) => memory.write(&mut store, 0, &contents),
+                Extern::SharedMemory(memory) => memory.write(0, &contents),
+                other => panic!("{other:?} is no memory"),
+            }
+            .unwrap();
             // By now the guest may have closed all that it had.
             *store.data_mut() = context();
         }

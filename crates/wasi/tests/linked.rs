@@ -205,6 +205,39 @@ fn the_interpreter_reads_and_writes() {
     );
 }
 
+/// A program with its memory made a shared one.
+fn with_shared_memory(name: &str) -> String {
+    let text = String::from_utf8(example(name)).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.contains("(export \"memory\")"));
+    let line = line.unwrap();
+    let shared = line
+        .replace(')', " 100 shared)")
+        .replacen(" 100 shared)", ")", 1);
+    text.replace(line, &shared)
+}
+
+#[test]
+fn programs_with_a_shared_memory_do_the_same() {
+    let inputs: [(&str, &[&str], &str); 4] = [
+        ("wc.wat", &[], "one two\nthree\n"),
+        ("brainf.wat", &[",[.,]"], "hello"),
+        ("mandelbrot.wat", &[], ""),
+        ("life.wat", &[], ""),
+    ];
+    for (name, args, input) in inputs {
+        let builder = || {
+            let mut builder = WasiCtx::builder();
+            builder.arg(name).args(args).stdin(Input::bytes(input));
+            builder
+        };
+        let expected = output(example(name), &mut builder());
+        let found = output(with_shared_memory(name), &mut builder());
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
 #[test]
 fn the_pictures_have_their_size() {
     let (mandelbrot, status) = output(example("mandelbrot.wat"), &mut WasiCtx::builder());

@@ -214,7 +214,9 @@ fn index_spaces_of_wrong_sizes_are_refused() {
         m.imports[0].entity = EntityIndex::Func(FuncIndex::new(1));
     });
     refused("imports", |m| m.imports.truncate(1));
-    refused("was off", |m| m.features_used.set(Feature::Threads, true));
+    refused("was off", |m| {
+        m.features_used.set(Feature::WideArithmetic, true)
+    });
 }
 
 #[test]

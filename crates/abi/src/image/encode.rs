@@ -2,7 +2,7 @@
 
 use super::container::{NewSection, NewSymbol, SectionKind, write_elf};
 use super::funcs::{CodeKind, FuncEntry, FuncsEncoder};
-use super::handlers::{HandlersEncoder, Landing};
+use super::handlers::{Handler, HandlerFrame, HandlersEncoder};
 use super::header::{Checksum, Header, TargetDescription};
 use super::names::NamesEncoder;
 use super::points::{ContextRow, ContextsEncoder, Point, PointsEncoder};
@@ -99,9 +99,9 @@ impl ImageEncoder {
         self.stack_maps.add(return_offset, frame_size, references);
     }
 
-    /// Adds a handler for a call, by its return address.
-    pub fn add_handler(&mut self, return_offset: u32, landing: Landing) {
-        self.handlers.push(return_offset, landing);
+    /// Adds the handlers of a call, innermost first, by its return address.
+    pub fn add_handlers(&mut self, return_offset: u32, frame: HandlerFrame, handlers: &[Handler]) {
+        self.handlers.push(return_offset, frame, handlers);
     }
 
     /// The image's bytes.

@@ -1,79 +1,154 @@
-//! The table of handlers: return address of a call → where a trap or an exception continues.
+//! The table of handlers: return address of a call → where traps and exceptions continue.
+//!
+//! A call in an entry stub has one handler, for whatever leaves compiled code. A call inside of
+//! `try_table` has a handler for each clause around it, innermost first; the tags that these name are
+//! those of the instance whose vmctx the frame holds, so the table says where:
+//!
+//! ```text
+//!   size of the rows: u32
+//!   rows (a block table): where the handlers are
+//!   handlers: each { frame offset, context's offset + 1 or 0, how many,
+//!                    each { tag + 1 or 0 for all, landing as a difference from the return address } }
+//! ```
 
 use super::blocks::{Blocks, BlocksEncoder, Row};
-use super::varint::{Cursor, write_difference, write_u32};
+use super::varint::{Cursor, fixed_u32, write_difference, write_u32};
+use crate::index::TagIndex;
 
-/// Where a trap or an exception continues.
+/// A handler: where execution goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Landing {
+pub struct Handler {
+    /// The tag of the exceptions that it takes; `None` takes all.
+    pub tag: Option<TagIndex>,
     /// The text offset to continue at.
-    pub offset: u32,
-    /// The frame pointer less the stack pointer to continue with, in bytes.
-    pub frame_offset: u32,
+    pub landing: u32,
 }
 
-/// In the table, `offset` is relative to the return address.
-impl Row for Landing {
-    const BLOCK: u32 = 16;
-    const FIRST: Self = Landing {
-        offset: 0,
-        frame_offset: 0,
-    };
+/// The frame of a call that has handlers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HandlerFrame {
+    /// The frame pointer less the stack pointer to continue with, in bytes.
+    pub frame_offset: u32,
+    /// Where the instance's vmctx is, in bytes from that stack pointer; needed for tags only.
+    pub context: Option<u32>,
+}
 
-    fn write(&self, delta: u32, _: &Self, out: &mut Vec<u8>) {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Position(u32);
+
+impl Row for Position {
+    const BLOCK: u32 = 8;
+    const FIRST: Self = Position(0);
+
+    fn write(&self, delta: u32, previous: &Self, out: &mut Vec<u8>) {
         write_u32(out, delta);
-        write_difference(out, 0, self.offset);
-        write_u32(out, self.frame_offset);
+        write_u32(out, self.0 - previous.0);
     }
 
-    fn read(cursor: &mut Cursor<'_>, _: &Self) -> Option<(u32, Self)> {
+    fn read(cursor: &mut Cursor<'_>, previous: &Self) -> Option<(u32, Self)> {
         let delta = cursor.u32()?;
-        let row = Landing {
-            offset: cursor.difference(0)?,
-            frame_offset: cursor.u32()?,
-        };
-        Some((delta, row))
+        Some((delta, Position(previous.0.checked_add(cursor.u32()?)?)))
     }
 }
 
 /// The table as it grows.
 #[derive(Debug)]
-pub(super) struct HandlersEncoder(BlocksEncoder<Landing>);
+pub(super) struct HandlersEncoder {
+    rows: BlocksEncoder<Position>,
+    handlers: Vec<u8>,
+}
 
 impl HandlersEncoder {
     /// A table without rows.
     pub(super) fn new() -> Self {
-        HandlersEncoder(BlocksEncoder::new())
+        HandlersEncoder {
+            rows: BlocksEncoder::new(),
+            handlers: Vec::new(),
+        }
     }
 
-    /// Adds a handler, by the text offset of the return address; these must ascend.
-    pub(super) fn push(&mut self, return_offset: u32, landing: Landing) {
-        let offset = landing.offset.wrapping_sub(return_offset);
-        self.0.push(return_offset, Landing { offset, ..landing });
+    /// Adds the handlers of a call, innermost first, by the text offset of the return address; these
+    /// must ascend.
+    pub(super) fn push(&mut self, return_offset: u32, frame: HandlerFrame, handlers: &[Handler]) {
+        let position = u32::try_from(self.handlers.len()).expect("tables are below 4 GiB");
+        self.rows.push(return_offset, Position(position));
+        let out = &mut self.handlers;
+        write_u32(out, frame.frame_offset);
+        write_u32(out, frame.context.map_or(0, |offset| offset + 1));
+        write_u32(out, handlers.len() as u32);
+        for handler in handlers {
+            write_u32(out, handler.tag.map_or(0, |tag| tag.as_u32() + 1));
+            write_difference(out, return_offset, handler.landing);
+        }
     }
 
     /// The section's bytes.
     pub(super) fn finish(self) -> Vec<u8> {
-        self.0.finish()
+        let rows = self.rows.finish();
+        let size = u32::try_from(rows.len()).expect("a table is limited to 4 GiB");
+        [&size.to_le_bytes()[..], &rows, &self.handlers].concat()
     }
 }
 
 /// The table, searched where it lies.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct HandlerTable<'a>(Blocks<'a, Landing>);
+pub(super) struct HandlerTable<'a> {
+    rows: Blocks<'a, Position>,
+    handlers: &'a [u8],
+}
 
 impl<'a> HandlerTable<'a> {
     /// The table in `bytes`.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        Blocks::parse(bytes).map(HandlerTable)
+        let size = fixed_u32(bytes, 0)? as usize;
+        let (rows, handlers) = bytes.get(4..)?.split_at_checked(size)?;
+        Some(HandlerTable {
+            rows: Blocks::parse(rows)?,
+            handlers,
+        })
     }
 
-    /// Where the call that returns to this text offset continues otherwise.
-    pub(super) fn get(&self, return_offset: u32) -> Option<Landing> {
-        let row = self.0.get(return_offset)?;
-        Some(Landing {
-            offset: row.offset.wrapping_add(return_offset),
-            ..row
+    /// The handlers of the call that returns to this text offset.
+    pub(super) fn get(&self, return_offset: u32) -> Option<Handlers<'a>> {
+        let position = self.rows.get(return_offset)?;
+        let mut cursor = Cursor::new(self.handlers.get(position.0 as usize..)?);
+        let frame = HandlerFrame {
+            frame_offset: cursor.u32()?,
+            context: cursor.u32()?.checked_sub(1),
+        };
+        Some(Handlers {
+            frame,
+            return_offset,
+            left: cursor.u32()?,
+            cursor,
+        })
+    }
+}
+
+/// The handlers of a call, innermost first.
+#[derive(Clone, Debug)]
+pub struct Handlers<'a> {
+    frame: HandlerFrame,
+    return_offset: u32,
+    left: u32,
+    cursor: Cursor<'a>,
+}
+
+impl Handlers<'_> {
+    /// The frame that they are in.
+    pub fn frame(&self) -> HandlerFrame {
+        self.frame
+    }
+}
+
+impl Iterator for Handlers<'_> {
+    type Item = Handler;
+
+    fn next(&mut self) -> Option<Handler> {
+        self.left = self.left.checked_sub(1)?;
+        Some(Handler {
+            tag: self.cursor.u32()?.checked_sub(1).map(TagIndex::new),
+            landing: self.cursor.difference(self.return_offset)?,
         })
     }
 }
@@ -84,28 +159,37 @@ mod tests {
 
     #[test]
     fn landings_before_and_after_the_call_are_found() {
-        let handlers: Vec<(u32, Landing)> = (0..100)
-            .map(|i| {
-                let at = 1000 + i * 10;
-                let offset = if i % 2 == 0 { at + 500 } else { at - 900 };
-                (
-                    at,
-                    Landing {
-                        offset,
-                        frame_offset: i * 16,
-                    },
-                )
-            })
-            .collect();
+        let row = |i: u32| {
+            let at = 1000 + i * 10;
+            let landing = if i.is_multiple_of(2) {
+                at + 500
+            } else {
+                at - 900
+            };
+            let all = Handler { tag: None, landing };
+            let tagged = |tag| Handler {
+                tag: Some(TagIndex::new(tag)),
+                landing: landing + 4 * tag,
+            };
+            let mut handlers: Vec<Handler> = (0..i % 4).map(tagged).collect();
+            handlers.extend((i % 3 != 0).then_some(all));
+            let frame = HandlerFrame {
+                frame_offset: i * 16,
+                context: (i % 4 != 0).then_some(i * 8),
+            };
+            (at, frame, handlers)
+        };
         let mut encoder = HandlersEncoder::new();
-        for &(at, landing) in &handlers {
-            encoder.push(at, landing);
+        for (at, frame, handlers) in (0..100).map(row) {
+            encoder.push(at, frame, &handlers);
         }
         let bytes = encoder.finish();
         let table = HandlerTable::parse(&bytes).unwrap();
-        for (at, landing) in handlers {
-            assert_eq!(table.get(at), Some(landing));
-            assert_eq!(table.get(at - 1), None);
+        for (at, frame, handlers) in (0..100).map(row) {
+            let found = table.get(at).unwrap();
+            assert_eq!(found.frame(), frame);
+            assert_eq!(found.collect::<Vec<_>>(), handlers);
+            assert!(table.get(at - 1).is_none());
         }
     }
 }

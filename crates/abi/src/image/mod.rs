@@ -52,7 +52,7 @@ pub use container::begins_as_image;
 pub use encode::{ImageContents, ImageEncoder};
 pub use error::ImageError;
 pub use funcs::{CodeKind, FuncEntry};
-pub use handlers::Landing;
+pub use handlers::{Handler, HandlerFrame, Handlers};
 pub use header::{FORMAT_VERSION, Header, Host, TargetDescription};
 pub use points::{ContextRow, NO_INSTRUCTION, Point};
 pub use stack_maps::StackMap;

@@ -6,7 +6,7 @@
 use super::container::read_elf;
 use super::error::ImageError;
 use super::funcs::{CodeKind, FuncEntry, FuncTable};
-use super::handlers::{HandlerTable, Landing};
+use super::handlers::{HandlerTable, Handlers};
 use super::header::Header;
 use super::names::NameTable;
 use super::points::{ContextTable, NO_INSTRUCTION, Point, PointTable};
@@ -245,8 +245,8 @@ impl<'a> ImageView<'a> {
         self.stack_maps.get(return_offset)
     }
 
-    /// Where a trap or an exception in a call continues, by the text offset of the return address.
-    pub fn handler_at(&self, return_offset: u32) -> Option<Landing> {
+    /// Where traps and exceptions in a call continue, by the text offset of the return address.
+    pub fn handlers_at(&self, return_offset: u32) -> Option<Handlers<'a>> {
         self.handlers.get(return_offset)
     }
 

@@ -22,7 +22,7 @@ Examples:
 
 `sarsen FILE` is short for `sarsen run FILE`. `sarsen help COMMAND` tells more.
 
-Exit codes: the program's own; 134 when it trapped; 2 for a wrong command line; 1 for anything else.";
+Exit codes: the program's own; 134 when it trapped or did not catch an exception; 2 for a wrong command line; 1 for anything else.";
 
 /// Sarsen runs WebAssembly: fast, and safely inside its sandbox.
 #[derive(Debug, Parser)]

@@ -7,6 +7,7 @@ use crate::budget::Budget;
 use crate::input::{Input, Kind};
 use crate::options::{self, CodeOptions, GcOptions};
 use crate::progress;
+use crate::uncaught;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use sarsen::{Engine, ExternType, Func, Instance, Linker, Module, Store, Trap};
@@ -231,11 +232,14 @@ impl Run {
         linker: &Linker<Host>,
         module: &Module,
     ) -> Result<()> {
-        let instance = linker.instantiate(&mut *store, module)?;
-        match &self.invoke {
+        let instance = linker
+            .instantiate(&mut *store, module)
+            .map_err(|error| uncaught::explain(error, store, None))?;
+        let result = match &self.invoke {
             Some(name) => self.invoke(store, module, &instance, name),
             None => start(store, module, &instance),
-        }
+        };
+        result.map_err(|error| uncaught::explain(error, store, Some(&instance)))
     }
 
     /// Adds WASI to the linker, when the module imports it.

@@ -12,11 +12,13 @@ mod spectest;
 mod values;
 
 use anyhow::Result;
+use runner::Runner;
 use sarsen::{Config, Engine};
 use std::fmt;
 use wast::Wast;
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
+use wast::token::Span;
 
 /// What became of a script.
 #[derive(Clone, Debug)]
@@ -69,21 +71,32 @@ pub fn run(config: &Config, name: &str, text: &str) -> Result<Report> {
     let buffer = ParseBuffer::new_with_lexer(lexer).map_err(parse_error)?;
     let script: Wast<'_> = parser::parse(&buffer).map_err(parse_error)?;
     let engine = Engine::new(config)?;
-    let mut runner = runner::Runner::new(&engine)?;
-    let mut report = Report {
-        directives: script.directives.len(),
-        failures: Vec::new(),
-    };
-    for directive in script.directives {
-        let (line, column) = directive.span().linecol_in(text);
-        if let Err(error) = runner.execute(directive) {
-            report.failures.push(Failure {
-                script: name.to_owned(),
-                line: line + 1,
-                column: column + 1,
-                message: format!("{error:#}"),
-            });
+    let source = Source { name, text };
+    // Threads that a script does not wait for end with it.
+    std::thread::scope(|threads| {
+        let mut runner = Runner::new(&engine, source, threads)?;
+        Ok(Report {
+            directives: script.directives.len(),
+            failures: runner.run(script.directives),
+        })
+    })
+}
+
+/// A script's name and text.
+#[derive(Clone, Copy)]
+struct Source<'t> {
+    name: &'t str,
+    text: &'t str,
+}
+
+impl Source<'_> {
+    fn failure(self, at: Span, error: &anyhow::Error) -> Failure {
+        let (line, column) = at.linecol_in(self.text);
+        Failure {
+            script: self.name.to_owned(),
+            line: line + 1,
+            column: column + 1,
+            message: format!("{error:#}"),
         }
     }
-    Ok(report)
 }

@@ -3,16 +3,27 @@
 //! Directives that need what Sarsen does not have yet fail with a message that says so, never
 //! silently.
 
-use super::{spectest, values};
-use anyhow::{Context, Result, bail};
-use sarsen::{Caller, Engine, Extern, Instance, Linker, Module, Store, Trap, Val};
+use super::{Failure, Source, spectest, values};
+use anyhow::{Context, Result, anyhow, bail};
+use sarsen::{
+    Caller, Engine, Extern, Instance, Linker, Module, SharedMemory, Store, ThrownException, Trap,
+    Val,
+};
 use std::collections::HashMap;
+use std::thread::{Scope, ScopedJoinHandle};
 use wast::token::Id;
-use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
+use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, WastThread, Wat};
 
-/// The state of a script.
-pub(super) struct Runner {
+/// The state of a script, or of a thread of one.
+pub(super) struct Runner<'s, 'a> {
     engine: Engine,
+    source: Source<'a>,
+    /// Where threads are started.
+    scope: &'s Scope<'s, 'a>,
+    /// Those that were not waited for.
+    threads: HashMap<String, ScopedJoinHandle<'s, Vec<Failure>>>,
+    /// The shared memories that the instance exports by which a thread was started, and its name.
+    shared: Option<(String, Vec<(String, SharedMemory)>)>,
     store: Store<()>,
     linker: Linker<()>,
     /// The instance that directives without a name mean: the last one made.
@@ -25,8 +36,12 @@ pub(super) struct Runner {
 /// What executing something came to: results, or the error that ended it.
 type Outcome = Result<Vec<Val>>;
 
-impl Runner {
-    pub(super) fn new(engine: &Engine) -> Result<Runner> {
+impl<'s, 'a> Runner<'s, 'a> {
+    pub(super) fn new(
+        engine: &Engine,
+        source: Source<'a>,
+        scope: &'s Scope<'s, 'a>,
+    ) -> Result<Self> {
         let mut store = Store::new(engine, ());
         let mut linker = Linker::new(engine);
         linker.allow_shadowing(true);
@@ -34,6 +49,10 @@ impl Runner {
         linker.func_wrap("sarsen", "gc", |mut caller: Caller<'_, ()>| caller.gc(None))?;
         Ok(Runner {
             engine: engine.clone(),
+            source,
+            scope,
+            threads: HashMap::new(),
+            shared: None,
             store,
             linker,
             current: None,
@@ -42,8 +61,25 @@ impl Runner {
         })
     }
 
-    /// Executes a directive.
-    pub(super) fn execute(&mut self, directive: WastDirective<'_>) -> Result<()> {
+    /// Executes directives; returns those that failed.
+    pub(super) fn run(&mut self, directives: Vec<WastDirective<'a>>) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        for directive in directives {
+            let at = directive.span();
+            if let WastDirective::Wait { thread, .. } = &directive {
+                match self.wait(*thread) {
+                    Ok(more) => failures.extend(more),
+                    Err(error) => failures.push(self.source.failure(at, &error)),
+                }
+            } else if let Err(error) = self.execute(directive) {
+                failures.push(self.source.failure(at, &error));
+            }
+        }
+        failures
+    }
+
+    /// Executes a directive that is not `wait`.
+    fn execute(&mut self, directive: WastDirective<'a>) -> Result<()> {
         use WastDirective as D;
         match directive {
             D::Module(module) => self.instantiate_new(module),
@@ -71,11 +107,53 @@ impl Runner {
             D::AssertUnlinkable {
                 module, message, ..
             } => self.assert_unlinkable(module, message),
-            D::AssertException { .. } => bail!("exceptions are not supported yet"),
+            D::AssertException { exec, .. } => self.assert_exception(exec),
             D::AssertSuspension { exec, message, .. } => self.assert_trap(exec, message),
-            D::Thread(_) => bail!("threads are not supported yet"),
-            D::Wait { .. } => bail!("threads are not supported yet"),
+            D::Thread(thread) => self.start_thread(thread),
+            D::Wait { .. } => unreachable!("`run` waits"),
         }
+    }
+
+    /// Starts a thread with a store of its own. It sees nothing of this one but the shared memories of
+    /// one instance.
+    fn start_thread(&mut self, thread: WastThread<'a>) -> Result<()> {
+        let shared = match thread.shared_module {
+            None => None,
+            Some(module) => Some((module.name().to_owned(), self.shared_memories(module)?)),
+        };
+        let (engine, source, scope) = (self.engine.clone(), self.source, self.scope);
+        let span = thread.span;
+        let handle = self.scope.spawn(move || {
+            let mut runner = match Runner::new(&engine, source, scope) {
+                Ok(runner) => runner,
+                Err(error) => return vec![source.failure(span, &error)],
+            };
+            runner.shared = shared;
+            runner.run(thread.directives)
+        });
+        self.threads.insert(thread.name.name().to_owned(), handle);
+        Ok(())
+    }
+
+    fn shared_memories(&mut self, module: Id<'_>) -> Result<Vec<(String, SharedMemory)>> {
+        let instance = self.instance(Some(module))?;
+        let exports = instance.exports(&mut self.store);
+        Ok(exports
+            .filter_map(|export| {
+                let name = export.name().to_owned();
+                Some((name, export.into_shared_memory()?))
+            })
+            .collect())
+    }
+
+    /// Waits for a thread; returns its failures.
+    fn wait(&mut self, thread: Id<'_>) -> Result<Vec<Failure>> {
+        let name = thread.name();
+        let handle = self.threads.remove(name);
+        let handle = handle.with_context(|| format!("there is no thread ${name}"))?;
+        handle
+            .join()
+            .map_err(|_| anyhow!("the thread ${name} has panicked"))
     }
 
     fn compile(&self, mut module: QuoteWat<'_>) -> Result<Module> {
@@ -131,6 +209,15 @@ impl Runner {
     }
 
     fn register(&mut self, name: &str, module: Option<Id<'_>>) -> Result<()> {
+        if let (Some(id), Some((shared, memories))) = (module, &self.shared)
+            && id.name() == shared
+        {
+            for (export, memory) in memories {
+                self.linker
+                    .define(&self.store, name, export, memory.clone())?;
+            }
+            return Ok(());
+        }
         let instance = self.instance(module)?;
         self.linker.instance(&mut self.store, name, instance)?;
         Ok(())
@@ -189,6 +276,17 @@ impl Runner {
         match self.perform(exec) {
             Ok(results) => bail!("expected the trap {message:?}, found the results {results:?}"),
             Err(error) => check_trap(&error, message),
+        }
+    }
+
+    fn assert_exception(&mut self, exec: WastExecute<'_>) -> Result<()> {
+        match self.perform(exec) {
+            Ok(results) => bail!("expected an exception, found the results {results:?}"),
+            Err(error) if error.is::<ThrownException>() => {
+                let exception = self.store.take_pending_exception();
+                exception.map(|_| ()).context("no exception is pending")
+            }
+            Err(error) => Err(error.context("expected an exception")),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use sarsen::{
-    Global, GlobalType, Linker, Memory, MemoryType, Mutability, Ref, RefType, Store, Table,
-    TableType, Val, ValType,
+    Global, GlobalType, Linker, Memory, MemoryType, Mutability, Ref, RefType, SharedMemory, Store,
+    Table, TableType, Val, ValType,
 };
 
 /// Defines the module in `linker`. What its functions are given is not printed: nobody reads it.
@@ -39,5 +39,9 @@ pub(super) fn define(linker: &mut Linker<()>, store: &mut Store<()>) -> Result<(
 
     let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
     linker.define(&*store, "spectest", "memory", memory)?;
+    // There is none where threads are off.
+    if let Ok(memory) = SharedMemory::new(store.engine(), MemoryType::shared(1, 2)) {
+        linker.define(&*store, "spectest", "shared_memory", memory)?;
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::text::{Place, Text};
 use crate::compiled::{CodeKind, CompiledFunction, NO_POINT, SourceTable};
 use sarsen_abi::TypeIndex;
 use sarsen_abi::image::{
-    ContextRow, FuncEntry, ImageEncoder, Landing, NO_INSTRUCTION, Point, StubOffsets,
+    ContextRow, FuncEntry, Handler, ImageEncoder, NO_INSTRUCTION, Point, StubOffsets,
 };
 use std::collections::BTreeMap;
 
@@ -32,12 +32,13 @@ fn add_function(encoder: &mut ImageEncoder, function: &CompiledFunction, place: 
     for map in &function.stack_maps {
         encoder.add_stack_map(start + map.ret_offset, map.frame_size, &map.sp_offsets);
     }
-    for handler in &function.handlers {
-        let landing = Landing {
-            offset: start + handler.landing_offset,
-            frame_offset: handler.frame_offset,
-        };
-        encoder.add_handler(start + handler.ret_offset, landing);
+    for call in &function.handlers {
+        let moved = call.handlers.iter().map(|handler| Handler {
+            landing: start + handler.landing,
+            ..*handler
+        });
+        let handlers: Vec<Handler> = moved.collect();
+        encoder.add_handlers(start + call.ret_offset, call.frame, &handlers);
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::compiled::{
-    CodeKind, Handler, InlineContext, NO_POINT, Reloc, SourcePoint, SourceTable, StackMap,
+    CallHandlers, CodeKind, Handler, HandlerFrame, InlineContext, NO_POINT, Reloc, SourcePoint,
+    SourceTable, StackMap,
 };
-use sarsen_abi::image::{ImageLayout, Landing, SourceFrame, StubOffsets};
+use sarsen_abi::image::{ImageLayout, SourceFrame, StubOffsets};
 use sarsen_abi::module::{Import, ImportCounts};
 use sarsen_abi::types::{CompositeType, FuncType, SubType};
-use sarsen_abi::{Builtin, DefinedFuncIndex, EntityIndex, TrapCode, TypeIndex};
+use sarsen_abi::{Builtin, DefinedFuncIndex, EntityIndex, TagIndex, TrapCode, TypeIndex};
 
 fn function(kind: CodeKind, code: &[u8]) -> CompiledFunction {
     CompiledFunction {
@@ -202,10 +203,18 @@ fn safepoints_handlers_and_names_are_found_by_text_offset() {
         frame_size: 48,
         sp_offsets: vec![8, 16],
     }];
-    second.handlers = vec![Handler {
-        ret_offset: 7,
-        landing_offset: 20,
+    let frame = HandlerFrame {
         frame_offset: 64,
+        context: Some(24),
+    };
+    let handler = |landing| Handler {
+        tag: Some(TagIndex::new(3)),
+        landing,
+    };
+    second.handlers = vec![CallHandlers {
+        ret_offset: 7,
+        frame,
+        handlers: vec![handler(20)],
     }];
     let image = image(vec![first, second], 2);
     let layout = ImageLayout::parse(&image).unwrap();
@@ -214,12 +223,10 @@ fn safepoints_handlers_and_names_are_found_by_text_offset() {
     let map = view.stack_map_at(32 + 7).unwrap();
     assert_eq!(map.frame_size(), 48);
     assert_eq!(map.collect::<Vec<_>>(), [8, 16]);
-    let landing = Landing {
-        offset: 32 + 20,
-        frame_offset: 64,
-    };
-    assert_eq!(view.handler_at(32 + 7), Some(landing));
-    assert_eq!(view.handler_at(7), None);
+    let handlers = view.handlers_at(32 + 7).unwrap();
+    assert_eq!(handlers.frame(), frame);
+    assert_eq!(handlers.collect::<Vec<_>>(), [handler(32 + 20)]);
+    assert!(view.handlers_at(7).is_none());
 
     assert_eq!(view.func_name(FuncIndex::new(0)), Some("imported"));
     assert_eq!(view.func_name(FuncIndex::new(1)), None);
@@ -291,10 +298,19 @@ fn damage_that_checksums_do_not_show_gives_errors_or_wrong_answers_but_no_panic(
             })
             .collect();
         function.handlers = (0..9)
-            .map(|i| Handler {
+            .map(|i| CallHandlers {
                 ret_offset: i * 5,
-                landing_offset: 60,
-                frame_offset: i,
+                frame: HandlerFrame {
+                    frame_offset: i,
+                    context: Some(i),
+                },
+                handlers: vec![
+                    Handler {
+                        tag: Some(TagIndex::new(i)),
+                        landing: 60,
+                    };
+                    i as usize
+                ],
             })
             .collect();
     }
@@ -325,7 +341,7 @@ fn damage_that_checksums_do_not_show_gives_errors_or_wrong_answers_but_no_panic(
             view.trap_at(offset);
             view.frames_at(offset).for_each(drop);
             view.stack_map_at(offset).map(Iterator::count);
-            view.handler_at(offset);
+            view.handlers_at(offset).map(Iterator::count);
             view.func_name(FuncIndex::new(offset));
             view.wasm_func(DefinedFuncIndex::new(offset));
             view.stubs(TypeIndex::new(offset));

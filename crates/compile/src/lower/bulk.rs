@@ -1,6 +1,7 @@
 //! Growing, filling, copying and initializing memories.
 //!
-//! These call the runtime. Copies and fills call it with addresses, whose bounds are checked here;
+//! These call the runtime. Copies and fills call it with addresses, whose bounds are checked here, and
+//! for one piece after the other if code can be interrupted (`piecewise`);
 //! those of a small constant length, which programs are full of, do not call it at all, but go in chunks
 //! that may overlap:
 //!
@@ -13,12 +14,14 @@
 //! stored, and the chunk at the end is stored first: if its last byte is in bounds, all others are.
 
 use super::bound::constant;
-use super::function::Lowering;
+use super::function::{Lowering, trap_code};
 use super::memory::Place;
+use super::piecewise::{LongOperation, PIECE_BYTES};
 use super::table::index_type;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
-use sarsen_abi::{Builtin, MemoryIndex};
+use sarsen_abi::types::IndexType;
+use sarsen_abi::{Builtin, MemoryIndex, TrapCode};
 use smallvec::SmallVec;
 
 /// The longest copy or fill that does not call the runtime, in bytes.
@@ -59,14 +62,18 @@ impl Lowering<'_, '_> {
     /// `memory.fill`
     pub(super) fn memory_fill(&mut self, memory: u32) {
         let (to, byte, length) = self.pop3();
-        self.before_bulk(length);
+        let memory = MemoryIndex::new(memory);
         if let Some(length) = self.inline_length(length) {
-            self.fill_inline(MemoryIndex::new(memory), to, byte, length);
+            self.fill_inline(memory, to, byte, length);
             return;
         }
         let length = self.extend_index(length);
-        let to = self.range(MemoryIndex::new(memory), to, length);
-        self.call_builtin(Builtin::FillBytes, &[to, byte, length]);
+        let to = self.range(memory, to, length);
+        let fill = self.long_operation(to.length, memory, None);
+        self.in_pieces(&fill, |this, start, length| {
+            let to = this.range_address(&to, start);
+            this.call_builtin(Builtin::FillBytes, &[to, byte, length]);
+        });
     }
 
     fn fill_inline(&mut self, memory: MemoryIndex, to: Value, byte: Value, length: u64) {
@@ -98,17 +105,39 @@ impl Lowering<'_, '_> {
     /// `memory.copy`
     pub(super) fn memory_copy(&mut self, to_memory: u32, from_memory: u32) {
         let (to, from, length) = self.pop3();
-        self.before_bulk(length);
+        let to_memory = MemoryIndex::new(to_memory);
+        let from_memory = MemoryIndex::new(from_memory);
         if let Some(length) = self.inline_length(length) {
-            let from = self.place(MemoryIndex::new(from_memory), from, 0, length);
-            let to = self.place(MemoryIndex::new(to_memory), to, 0, length);
+            let from = self.place(from_memory, from, 0, length);
+            let to = self.place(to_memory, to, 0, length);
             self.copy_inline(from, to, length);
             return;
         }
         let length = self.extend_index(length);
-        let from = self.range(MemoryIndex::new(from_memory), from, length);
-        let to = self.range(MemoryIndex::new(to_memory), to, length);
-        self.call_builtin(Builtin::MoveBytes, &[to, from, length]);
+        let from = self.range(from_memory, from, length);
+        let to = self.range(to_memory, to, from.length);
+        let is_backward = self.is_copied_backward(to.index, from.index);
+        let copy = self.long_operation(to.length, to_memory, Some(is_backward));
+        self.in_pieces(&copy, |this, start, length| {
+            let to = this.range_address(&to, start);
+            let from = this.range_address(&from, start);
+            this.call_builtin(Builtin::MoveBytes, &[to, from, length]);
+        });
+    }
+
+    /// An operation on `length` bytes of a memory.
+    fn long_operation(
+        &mut self,
+        length: Value,
+        memory: MemoryIndex,
+        is_backward: Option<Value>,
+    ) -> LongOperation {
+        LongOperation {
+            length,
+            most: self.largest_memory(memory),
+            piece: PIECE_BYTES,
+            is_backward,
+        }
     }
 
     fn copy_inline(&mut self, from: Place, to: Place, length: u64) {
@@ -134,20 +163,64 @@ impl Lowering<'_, '_> {
             .store(to.flags, value, to.address, offset);
     }
 
-    /// The length of a copy or fill that is to be done here. None is not: that its range begins in
-    /// bounds must be checked all the same.
-    fn inline_length(&self, length: Value) -> Option<u64> {
-        constant(&self.builder.func.dfg, length).filter(|length| (1..=MAX_INLINE).contains(length))
+    /// The length of a copy or fill that is to be done here, which is counted. None is not: that its
+    /// range begins in bounds must be checked all the same.
+    fn inline_length(&mut self, length: Value) -> Option<u64> {
+        let constant = constant(&self.builder.func.dfg, length);
+        let short = constant.filter(|length| (1..=MAX_INLINE).contains(length))?;
+        let length = self.extend_index(length);
+        self.before_bulk(length);
+        Some(short)
     }
 
     /// `memory.init`
     pub(super) fn memory_init(&mut self, data: u32, memory: u32) {
         let (to, from, length) = self.pop3();
-        let memory = self.index_argument(memory);
-        let data = self.index_argument(data);
-        let to = self.extend_index(to);
-        self.before_bulk(length);
-        self.call_builtin(Builtin::MemoryInit, &[memory, data, to, from, length]);
+        let bytes = &self.cx.module.data[data as usize].bytes;
+        let most = bytes.end - bytes.start;
+        let length = self.extend_index(length);
+        let init = LongOperation {
+            length,
+            most,
+            piece: PIECE_BYTES,
+            is_backward: None,
+        };
+        let to = if self.is_long(&init) {
+            // The runtime checks a piece only.
+            self.segment_range(from, length, most, TrapCode::MemoryOutOfBounds);
+            self.range(MemoryIndex::new(memory), to, length).index
+        } else {
+            self.extend_index(to)
+        };
+        self.in_pieces(&init, |this, start, length| {
+            let to = this.builder.ins().iadd(to, start);
+            let [from, length] = this.segment_arguments(from, start, length);
+            let memory = this.index_argument(memory);
+            let data = this.index_argument(data);
+            this.call_builtin(Builtin::MemoryInit, &[memory, data, to, from, length]);
+        });
+    }
+
+    /// Traps with `code` unless `length` bytes or elements (in 64 bits) from `from` (in 32) lie within a
+    /// segment of `size`, which may have been dropped.
+    pub(super) fn segment_range(&mut self, from: Value, length: Value, size: u64, code: TrapCode) {
+        self.mark();
+        let from = self.extend_index(from);
+        let size = self.iconst(I64, size as i64);
+        let is_out = self.is_sum_above(IndexType::I32, from, length, size);
+        self.builder.ins().trapnz(is_out, trap_code(code));
+    }
+
+    /// The beginning and length, in 32 bits, of a piece at `start` of what is at `from` of a segment.
+    pub(super) fn segment_arguments(
+        &mut self,
+        from: Value,
+        start: Value,
+        length: Value,
+    ) -> [Value; 2] {
+        let start = self.builder.ins().ireduce(I32, start);
+        let length = self.builder.ins().ireduce(I32, length);
+        [self.builder.ins().iadd(from, start), length]
     }
 
     /// `data.drop`

@@ -38,8 +38,10 @@ pub(super) enum Transfer {
 
 /// What is called.
 #[derive(Clone, Copy)]
-enum Callee {
+pub(super) enum Callee {
+    /// Code of the image.
     Known(ir::FuncRef),
+    /// Code at an address.
     Pointer(Value),
 }
 
@@ -169,14 +171,13 @@ impl Lowering<'_, '_> {
             self.stop();
             return;
         }
-        let call = match callee {
-            Callee::Known(code) => self.builder.ins().call(code, &args),
-            Callee::Pointer(code) => {
-                let signature = self.signature(ty);
-                self.builder.ins().call_indirect(signature, code, &args)
-            }
+        let signature = self.signature(ty);
+        let scope = match transfer {
+            Transfer::Call => self.handlers.current,
+            // The callee takes the place of an inlined function, handlers included.
+            Transfer::Tail => self.frame.handlers,
         };
-        let results = Values::from_slice(self.builder.inst_results(call));
+        let results = self.call_in(scope, callee, signature, &args);
         for (&result, ty) in results.iter().zip(&func_type.results) {
             self.note_repr(result, Repr::of(ty));
             self.push(result);
@@ -186,12 +187,18 @@ impl Lowering<'_, '_> {
         }
     }
 
-    /// Calls a builtin of the runtime, and returns its result.
-    pub(super) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Option<Value> {
-        self.mark();
+    /// The stub of a builtin.
+    pub(super) fn builtin(&mut self, builtin: Builtin) -> (ir::FuncRef, SigRef) {
         let code = self.import(CodeKind::Builtin(builtin), |this| {
             this.builder.import_signature(builtin_signature(builtin))
         });
+        (code, self.builder.func.dfg.ext_funcs[code].signature)
+    }
+
+    /// Calls a builtin of the runtime that throws nothing, and returns its result.
+    pub(super) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Option<Value> {
+        self.mark();
+        let (code, _) = self.builtin(builtin);
         let mut all: Values = smallvec![self.vmctx];
         all.extend_from_slice(args);
         let call = self.builder.ins().call(code, &all);

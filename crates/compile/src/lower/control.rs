@@ -14,13 +14,16 @@
 //! innermost open block; blocks inside that are only counted. So every open [`Label`] is one whose
 //! beginning can be reached. Nothing here recurses over the nesting of blocks.
 
+use super::checked::ChecksSoFar;
+use super::exceptions::Scope;
 use super::facts::Mark;
 use super::function::{Lowering, malformed, trap_code};
 use super::interrupt::FuelCounter;
+use super::legacy::TryLabel;
 use super::signature::Repr;
 use crate::error::Result;
 use cranelift_codegen::ir::{Block, BlockArg, Inst, InstBuilder, JumpTableData, Value};
-use sarsen_abi::types::RefType;
+use sarsen_abi::types::{HeapType, RefType};
 use sarsen_abi::{TrapCode, TypeIndex};
 use smallvec::SmallVec;
 use wasmparser::{BlockType, BrTable, Operator};
@@ -33,9 +36,18 @@ pub(super) struct Label {
     height: usize,
     /// Where the code after `end` begins, if something branches there.
     join: Option<Block>,
+    /// The bounds checks that dominate it.
+    checks: ChecksSoFar,
     /// What was known of references where it was opened: it holds at `else` and where branches meet.
     facts: Mark,
+    /// Who catches what is thrown outside of it, and what is thrown inside.
+    outside: Option<Scope>,
+    inside: Option<Scope>,
 }
+
+/// A label that a handler goes to.
+#[derive(Clone, Copy)]
+pub(super) struct LandingLabel(usize);
 
 enum LabelKind {
     /// The body of the function that is compiled, or of an inlined one.
@@ -54,6 +66,8 @@ enum LabelKind {
         learned: Option<(Value, RefType)>,
     },
     Else,
+    TryTable(Scope),
+    Try(TryLabel),
 }
 
 #[derive(Clone, Copy)]
@@ -123,7 +137,7 @@ impl Lowering<'_, '_> {
     // Labels.
 
     /// A block with parameters of these representations.
-    fn block_with_params(&mut self, params: &[Repr]) -> Block {
+    pub(super) fn block_with_params(&mut self, params: &[Repr]) -> Block {
         self.count_passed(params.len());
         let block = self.builder.create_block();
         for &repr in params {
@@ -140,7 +154,10 @@ impl Lowering<'_, '_> {
             ty,
             height,
             join: None,
+            checks: self.checks.so_far(),
             facts: self.facts.mark(),
+            outside: self.handlers.current,
+            inside: self.handlers.current,
         });
     }
 
@@ -201,20 +218,86 @@ impl Lowering<'_, '_> {
         self.open(LabelKind::Block, LabelType::Block(ty));
     }
 
-    /// `loop`
-    pub(super) fn loop_(&mut self, ty: BlockType) {
+    /// `loop`, which is at `offset` bytes from the beginning of the module
+    pub(super) fn loop_(&mut self, ty: BlockType, offset: u64) -> Result<()> {
         self.flush_fuel();
+        let invariants = self.loop_invariants(offset)?;
         let ty = LabelType::Block(ty);
         let params = self.param_reprs(ty);
         let header = self.block_with_params(&params);
         let args = self.top_args(params.len());
         self.builder.ins().jump(header, &args);
         self.builder.switch_to_block(header);
+        for (variable, value) in invariants {
+            self.builder.def_var(variable, value);
+        }
         self.open(LabelKind::Loop { header }, ty);
         let height = self.stack.len() - params.len();
         self.stack.truncate(height);
         self.stack.extend(self.builder.block_params(header));
         self.interruption_point();
+        Ok(())
+    }
+
+    /// Opens a `try_table`.
+    pub(super) fn open_try_table(&mut self, ty: BlockType, scope: Scope) {
+        self.open(LabelKind::TryTable(scope), LabelType::Block(ty));
+        self.set_handlers(Some(scope));
+    }
+
+    /// Opens a `try`.
+    pub(super) fn open_try(&mut self, ty: BlockType, label: TryLabel) {
+        self.open(LabelKind::Try(label), LabelType::Block(ty));
+    }
+
+    /// From here on, `scope` catches what is thrown in the innermost block.
+    pub(super) fn set_handlers(&mut self, scope: Option<Scope>) {
+        let label = self.labels.last_mut().expect("validated: an open block");
+        label.inside = scope;
+        self.handlers.current = scope;
+    }
+
+    /// Who catches what is thrown in the block of a label.
+    pub(super) fn handlers_inside(&self, depth: u32) -> Option<Scope> {
+        self.labels[self.label_at(depth)].inside
+    }
+
+    /// The innermost block, a `try`.
+    pub(super) fn innermost_try(&mut self) -> &mut TryLabel {
+        self.try_at(0)
+    }
+
+    /// The `try` of a label.
+    pub(super) fn try_at(&mut self, depth: u32) -> &mut TryLabel {
+        let label = self.label_at(depth);
+        match &mut self.labels[label].kind {
+            LabelKind::Try(label) => label,
+            _ => unreachable!("validated: a `try`"),
+        }
+    }
+
+    /// The body of a `try`, or a handler of it, has ended, and another handler begins.
+    pub(super) fn end_part(&mut self) {
+        let innermost = self.labels.len() - 1;
+        if self.unreachable.is_none() {
+            self.flush_fuel();
+            self.jump_to_join(innermost);
+        }
+        let label = &self.labels[innermost];
+        let (height, facts, outside) = (label.height, label.facts, label.outside);
+        self.stack.truncate(height);
+        self.facts.forget_to(facts);
+        self.set_handlers(outside);
+    }
+
+    /// The label of a handler.
+    pub(super) fn landing_label(&self, depth: u32) -> LandingLabel {
+        LandingLabel(self.label_at(depth))
+    }
+
+    /// Branches to the label of a handler with its operands on top of the stack.
+    pub(super) fn jump_to_landing_label(&mut self, label: LandingLabel) {
+        self.jump_to_label(label.0);
     }
 
     /// `if`
@@ -228,6 +311,7 @@ impl Lowering<'_, '_> {
             .builder
             .ins()
             .brif(condition, then, &[], otherwise, &[]);
+        self.take_hint(branch);
         self.open_then(ty, Some(branch), otherwise, None);
         self.continue_in(then);
     }
@@ -286,6 +370,7 @@ impl Lowering<'_, '_> {
         };
         self.stack.truncate(label.height);
         self.stack.extend(params);
+        self.checks.return_to(label.checks);
         self.unreachable = None;
         self.facts.forget_to(label.facts);
         self.continue_in(otherwise);
@@ -302,6 +387,14 @@ impl Lowering<'_, '_> {
         }
         let innermost = self.labels.len() - 1;
         self.end_without_else(innermost);
+        // Landing blocks come between the end and what follows.
+        let landings = match self.labels[innermost].kind {
+            LabelKind::TryTable(scope) if self.handlers.has_landings(scope) => Some(scope),
+            _ => None,
+        };
+        if landings.is_some() && self.unreachable.is_none() {
+            self.join(innermost);
+        }
         let is_own_body = innermost == 0;
         if self.unreachable.is_none() {
             if is_own_body {
@@ -315,11 +408,17 @@ impl Lowering<'_, '_> {
         if let LabelKind::Loop { header } = label.kind {
             self.builder.seal_block(header);
         }
+        self.handlers.current = label.outside;
+        if let Some(scope) = landings {
+            self.facts.forget_to(label.facts);
+            self.write_landings(scope);
+        }
         if let Some(join) = label.join {
             self.unreachable = None;
             self.facts.forget_to(label.facts);
             self.stack.truncate(label.height);
             self.stack.extend(self.builder.block_params(join));
+            self.checks.return_to(label.checks);
             self.continue_in(join);
             if is_own_body {
                 self.emit_return();
@@ -402,6 +501,16 @@ impl Lowering<'_, '_> {
         self.continue_in(next);
     }
 
+    /// The heap type of the last operand that a branch to a label passes, if that is a reference.
+    pub(super) fn last_operand_of_label(&self, depth: u32) -> Option<HeapType> {
+        let label = &self.labels[self.label_at(depth)];
+        let reprs = match label.kind {
+            LabelKind::Loop { .. } => self.param_reprs(label.ty),
+            _ => self.result_reprs(label.ty),
+        };
+        Some(reprs.last()?.reference?.heap)
+    }
+
     /// Branches to a label with its operands on top of the stack; the block that the builder is in ends.
     pub(super) fn jump_to_label_at(&mut self, depth: u32) {
         let label = self.label_at(depth);
@@ -411,21 +520,24 @@ impl Lowering<'_, '_> {
     /// `br_if`
     pub(super) fn br_if(&mut self, depth: u32) {
         let condition = self.pop();
-        self.br_if_nonzero(depth, condition);
+        let branch = self.br_if_nonzero(depth, condition);
+        self.take_hint(branch);
     }
 
     /// Branches to a label with its operands on top of the stack if `condition` is not zero.
-    pub(super) fn br_if_nonzero(&mut self, depth: u32, condition: Value) {
+    pub(super) fn br_if_nonzero(&mut self, depth: u32, condition: Value) -> Inst {
         self.flush_fuel();
         let label = self.label_at(depth);
         let arity = self.branch_arity(label);
         let args = self.top_args(arity);
         let destination = self.destination(label);
         let next = self.builder.create_block();
-        self.builder
+        let branch = self
+            .builder
             .ins()
             .brif(condition, destination, &args, next, &[]);
         self.continue_in(next);
+        branch
     }
 
     /// `br_table`
@@ -481,9 +593,12 @@ impl Lowering<'_, '_> {
             Operator::Block { .. }
             | Operator::Loop { .. }
             | Operator::If { .. }
+            | Operator::Try { .. }
             | Operator::TryTable { .. } => {
                 *self.unreachable.get_or_insert(0) += 1;
             }
+            Operator::Catch { .. } | Operator::CatchAll => self.catch(),
+            Operator::Delegate { .. } => self.end(),
             Operator::Else => self.else_(),
             Operator::End => self.end(),
             _ => {}

@@ -27,7 +27,7 @@ impl Lowering<'_, '_> {
             O::Unreachable => self.trap_unreachable(),
             O::Nop => {}
             O::Block { blockty } => self.block(blockty),
-            O::Loop { blockty } => self.loop_(blockty),
+            O::Loop { blockty } => self.loop_(blockty, offset)?,
             O::If { blockty } => self.if_(blockty),
             O::Else => self.else_(),
             O::End => self.end(),
@@ -35,6 +35,15 @@ impl Lowering<'_, '_> {
             O::BrIf { relative_depth } => self.br_if(relative_depth),
             O::BrTable { ref targets } => self.br_table(targets)?,
             O::Return => self.return_(),
+
+            // Exceptions.
+            O::Throw { tag_index } => self.throw(tag_index),
+            O::ThrowRef => self.throw_ref(),
+            O::TryTable { ref try_table } => self.try_table(try_table),
+            O::Try { blockty } => self.try_(blockty, offset)?,
+            O::Catch { .. } | O::CatchAll => self.catch(),
+            O::Rethrow { relative_depth } => self.rethrow(relative_depth),
+            O::Delegate { .. } => self.end(),
 
             // Calls.
             O::Call { function_index } => self.call(function_index, Call)?,
@@ -191,8 +200,9 @@ impl Lowering<'_, '_> {
             O::F32ReinterpretI32 => self.reinterpret(F32),
             O::F64ReinterpretI64 => self.reinterpret(F64),
 
-            _ if self.dispatch_vector(operator) => {}
+            _ if self.dispatch_vector(operator) || self.dispatch_atomic(operator) => {}
             _ if self.dispatch_gc(operator)? => {}
+            _ if self.dispatch_continuations(operator)? => {}
             _ => return Err(unsupported(operator, offset)),
         }
         Ok(())

@@ -4,11 +4,16 @@
 
 use super::ModuleContext;
 use super::call::Callees;
+use super::checked::Checks;
+use super::continuations::Switching;
 use super::control::Label;
+use super::exceptions::{Handlers, Scope};
 use super::facts::Facts;
+use super::hint::ColdEdges;
 use super::inline::InlineState;
 use super::interrupt::FuelCounter;
 use super::local::Local;
+use super::loops::Loops;
 use super::memory::MemoryAccess;
 use super::region::Region;
 use super::signature::{POINTER, Repr, wasm_signature};
@@ -51,9 +56,13 @@ pub(super) struct Lowering<'m, 'f> {
     pub(super) callees: Callees,
     pub(super) inline: InlineState,
     pub(super) fuel: FuelCounter,
+    pub(super) cold_edges: ColdEdges,
+    pub(super) checks: Checks,
     /// By memory index, what is known of those that were accessed.
     pub(super) memories: Vec<Option<MemoryAccess>>,
     pub(super) facts: Facts,
+    pub(super) switching: Switching,
+    pub(super) handlers: Handlers,
     entry: EntryBlock,
     references: EntitySet<Value>,
     /// How many values are passed to blocks and calls.
@@ -68,6 +77,10 @@ pub(super) struct Frame {
     pub(super) floor: usize,
     /// Its parameters and locals.
     pub(super) locals: Vec<Local>,
+    /// What its loops do with references in locals, once one has begun.
+    pub(super) loops: Option<Loops>,
+    /// Who catches what it throws.
+    pub(super) handlers: Option<Scope>,
 }
 
 /// Where values go that are computed once and used anywhere.
@@ -133,13 +146,19 @@ impl<'m, 'f> Lowering<'m, 'f> {
                 func,
                 floor: 0,
                 locals: Vec::new(),
+                loops: None,
+                handlers: None,
             },
             source: SourceRecorder::new(start),
             callees: Callees::default(),
             inline: InlineState::new(cx, func),
             fuel: FuelCounter::default(),
+            cold_edges: ColdEdges::default(),
+            checks: Checks::default(),
             memories: Vec::new(),
             facts: Facts::default(),
+            switching: Switching::default(),
+            handlers: Handlers::default(),
             entry: EntryBlock {
                 block: entry,
                 last: None,
@@ -183,6 +202,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
         mut self,
         target: TargetFrontendConfig,
     ) -> (SourceTable, EntitySet<Value>) {
+        self.mark_cold_blocks();
         self.builder
             .make_stack_map_alias_region(Box::new(|regions, _, _, _| {
                 Some(Region::Frame.intern(regions))
@@ -317,7 +337,9 @@ impl<'m, 'f> Lowering<'m, 'f> {
             .ins()
             .brif(condition, slow_block, &[], next, &[]);
         self.continue_in(slow_block);
+        let checks = self.checks.so_far();
         slow(self);
+        self.checks.return_to(checks);
         self.builder.ins().jump(next, &[]);
         self.continue_in(next);
     }

@@ -113,7 +113,10 @@ pub(super) fn examine(cx: &ModuleContext<'_>, func: DefinedFuncIndex) -> Option<
             | Operator::CallRef { .. }
             | Operator::ReturnCall { .. }
             | Operator::ReturnCallIndirect { .. }
-            | Operator::ReturnCallRef { .. } => calls = true,
+            | Operator::ReturnCallRef { .. }
+            | Operator::Throw { .. }
+            | Operator::ThrowRef
+            | Operator::Rethrow { .. } => calls = true,
             _ => {}
         }
         before_end = Some(operator);
@@ -185,6 +188,8 @@ impl Lowering<'_, '_> {
             func,
             floor: self.labels.len(),
             locals,
+            loops: None,
+            handlers: self.handlers.current,
         }
     }
 }

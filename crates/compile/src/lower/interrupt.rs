@@ -3,10 +3,10 @@
 //! Fuel is counted while lowering, over code that runs without a branch, and added to the store's
 //! counter before control leaves it: before branches and calls, and where control meets. The counter
 //! goes up from a negative number; it is looked at, like the epoch, where a function begins, at the
-//! head of every loop, and before every bulk operation that may be long (straight code may be full of
-//! them), so no code runs for long without.
+//! head of every loop, and before every bulk operation that may be long, or piece of it (`piecewise`), so
+//! no code runs for long without.
 
-use super::bound::constant;
+use super::bound::upper_bound;
 use super::function::Lowering;
 use super::region::Region;
 use super::signature::POINTER;
@@ -41,6 +41,9 @@ impl Lowering<'_, '_> {
                 | Operator::Drop
                 | Operator::Block { .. }
                 | Operator::Loop { .. }
+                | Operator::TryTable { .. }
+                | Operator::Try { .. }
+                | Operator::Delegate { .. }
                 | Operator::Else
                 | Operator::End
                 | Operator::Unreachable
@@ -58,15 +61,19 @@ impl Lowering<'_, '_> {
         }
     }
 
-    /// Before a bulk operation on `length` bytes or elements, a number of 32 or 64 bits: counts it, and
-    /// lets the host interrupt.
+    /// Whether code is lowered that lets the host interrupt.
+    pub(super) fn is_interruptible(&self) -> bool {
+        self.cx.settings.consume_fuel || self.cx.settings.epoch_interruption
+    }
+
+    /// Before a bulk operation, or a piece of one, on `length` bytes or elements, a number of 64 bits:
+    /// counts it, and lets the host interrupt.
     pub(super) fn before_bulk(&mut self, length: Value) {
         if self.cx.settings.consume_fuel {
-            let length = self.extend_index(length);
             let units = self.builder.ins().ushr_imm_u(length, BULK_FUEL_LOG2);
             self.add_fuel(units);
         }
-        if constant(&self.builder.func.dfg, length).is_none_or(|length| length > SHORT_BULK) {
+        if upper_bound(&self.builder.func.dfg, length) > SHORT_BULK {
             self.interruption_point();
         }
     }

@@ -7,9 +7,9 @@
 //!
 //! An index of a 32-bit memory whose 4 GiB are all reserved needs no check as long as the static
 //! offset and the access fit into the guard (and what is reserved beyond 4 GiB): the access itself
-//! faults. Otherwise the index is compared with the length, and an address out of bounds is replaced by
-//! null, also under misspeculation; the access then faults in the first page. Where the memory's
-//! length is a multiple of the system's page, the comparison leaves the offset to the guard.
+//! faults. Otherwise the index is compared with the length (`checked`). An access that ends further
+//! behind its index than the guard is large is compared as a whole; if it is out of bounds its address
+//! is replaced by null, also under misspeculation, and it faults in the first page.
 //!
 //! This relies on the runtime: everything from `length` to the guard's end, and the first page of the
 //! address space, is inaccessible for memories of every style.
@@ -19,7 +19,6 @@ use super::function::{Lowering, trap_code};
 use super::region::Region;
 use super::signature::POINTER;
 use super::table::index_type;
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::types::{I8, I64};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value};
@@ -52,6 +51,16 @@ pub(super) struct Place {
     pub(super) flags: MemFlagsData,
 }
 
+/// Bytes of a memory that are in bounds.
+#[derive(Clone, Copy)]
+pub(super) struct Range {
+    memory: MemoryIndex,
+    /// Where they begin, in 64 bits.
+    pub(super) index: Value,
+    /// How many there are, in 64 bits.
+    pub(super) length: Value,
+}
+
 impl MemoryAccess {
     /// The length in bytes, if it never changes.
     fn fixed_length(&self) -> Option<u64> {
@@ -59,8 +68,35 @@ impl MemoryAccess {
         self.ty.minimum_bytes().filter(|_| is_fixed)
     }
 
+    /// The smallest length in bytes, unless no address space could hold it.
+    pub(super) fn minimum_bytes(&self) -> Option<u64> {
+        self.ty.minimum_bytes()
+    }
+
+    /// The largest length in bytes that the type allows, unless no address space could hold it.
+    pub(super) fn maximum_bytes(&self) -> Option<u64> {
+        let limit = self.ty.index_limit_pages();
+        let pages = self.ty.maximum.unwrap_or(limit).min(limit);
+        pages.checked_mul(self.ty.page_size())
+    }
+
+    /// The type of its indices.
+    pub(super) fn index_type(&self) -> IndexType {
+        self.ty.index
+    }
+
+    /// The room for a shared memory, in bytes.
+    pub(super) fn shared_room(&self) -> u64 {
+        self.ty.shared_room()
+    }
+
+    /// Whether other threads may grow it at any time.
+    pub(super) fn is_shared(&self) -> bool {
+        self.ty.shared
+    }
+
     /// Whether accesses past the length, but not past the guard, fault.
-    fn faults_at_length(&self) -> bool {
+    pub(super) fn faults_at_length(&self) -> bool {
         self.ty.page_size().is_multiple_of(IMAGE_PAGE_SIZE)
     }
 }
@@ -115,7 +151,11 @@ impl Lowering<'_, '_> {
     /// `memory.size`
     pub(super) fn memory_size(&mut self, memory: u32) {
         let access = self.memory_access(MemoryIndex::new(memory));
-        let length = self.memory_length(&access);
+        let length = if access.ty.shared {
+            self.shared_length(&access)
+        } else {
+            self.memory_length(&access)
+        };
         let page_size_log2 = i64::from(access.ty.page_size_log2);
         let pages = self.builder.ins().ushr_imm_u(length, page_size_log2);
         let pages = self.narrow(pages, index_type(access.ty.index));
@@ -149,12 +189,27 @@ impl Lowering<'_, '_> {
             access.flags.with_trap_code(Some(code))
         };
         let base = self.memory_base(&access);
-        let index = self.extend_index(index);
-        let address = self.builder.ins().iadd(base, index);
-        if is_in_bounds || end.is_some_and(|end| self.is_covered_by_guard(&access, end)) {
+        let is_unchecked =
+            is_in_bounds || end.is_some_and(|end| self.is_covered_by_guard(&access, end));
+        let guard = self.cx.settings.memory_guard;
+        if let Some(end) = end.filter(|&end| !is_unchecked && end <= guard) {
+            let index = self.guarded_index(memory, &access, index, end);
+            let address = self.builder.ins().iadd(base, index.guarded);
+            let offset = index.distance + offset;
             return self.with_offset(address, offset, i32::MAX as u64, flags);
         }
-        let is_out = self.is_out_of_bounds(&access, index, end);
+        let index = self.extend_index(index);
+        let address = self.builder.ins().iadd(base, index);
+        if is_unchecked {
+            return self.with_offset(address, offset, i32::MAX as u64, flags);
+        }
+        let is_out = match end {
+            Some(end) => {
+                let length = self.memory_length(&access);
+                self.is_out_of_bounds(&access, index, end, length)
+            }
+            None => self.builder.ins().iconst(I8, 1),
+        };
         // What is still to be added to null must not leave the first page.
         let foldable = NULL_PAGE_SIZE - size;
         let place = self.with_offset(address, offset, foldable, flags);
@@ -166,32 +221,40 @@ impl Lowering<'_, '_> {
         Place { address, ..place }
     }
 
-    /// The address of `length` bytes (in 64 bits) at `index`. Traps if any is out of bounds; under
-    /// misspeculation the address is null then.
-    pub(super) fn range(&mut self, memory: MemoryIndex, index: Value, length: Value) -> Value {
+    /// Checks that `length` bytes (in 64 bits) at `index` are in bounds: else it traps. Under
+    /// misspeculation the range is empty then.
+    pub(super) fn range(&mut self, memory: MemoryIndex, index: Value, length: Value) -> Range {
         self.mark();
         let access = self.memory_access(memory);
-        let base = self.memory_base(&access);
         let memory_length = self.memory_length(&access);
         let index = self.extend_index(index);
-        let is_out = match access.ty.index {
-            IndexType::I32 => {
-                let end = self.builder.ins().iadd(index, length);
-                self.is_above(end, memory_length)
-            }
-            IndexType::I64 => {
-                let (end, overflows) = self.builder.ins().uadd_overflow(index, length);
-                let is_above = self.is_above(end, memory_length);
-                self.builder.ins().bor(overflows, is_above)
-            }
-        };
+        let is_out = self.is_sum_above(access.ty.index, index, length, memory_length);
         let code = trap_code(TrapCode::MemoryOutOfBounds);
         self.builder.ins().trapnz(is_out, code);
-        let address = self.builder.ins().iadd(base, index);
-        let null = self.iconst(POINTER, 0);
-        self.builder
-            .ins()
-            .select_spectre_guard(is_out, null, address)
+        let zero = self.iconst(I64, 0);
+        let mut guard = |value| {
+            let ins = self.builder.ins();
+            ins.select_spectre_guard(is_out, zero, value)
+        };
+        Range {
+            memory,
+            index: guard(index),
+            length: guard(length),
+        }
+    }
+
+    /// The address of the byte at `start` of a range, until something may grow the memory.
+    pub(super) fn range_address(&mut self, range: &Range, start: Value) -> Value {
+        let access = self.memory_access(range.memory);
+        let base = self.memory_base(&access);
+        let index = self.builder.ins().iadd(range.index, start);
+        self.builder.ins().iadd(base, index)
+    }
+
+    /// How many bytes a memory can have at most.
+    pub(super) fn largest_memory(&mut self, memory: MemoryIndex) -> u64 {
+        let access = self.memory_access(memory);
+        access.maximum_bytes().unwrap_or(u64::MAX)
     }
 
     /// Leaves the offset to the access if it is no larger than `foldable`, else adds it.
@@ -224,41 +287,7 @@ impl Lowering<'_, '_> {
         access.style == MemoryStyle::Reserved && end <= settings.memory_guard.saturating_add(beyond)
     }
 
-    /// Whether an access that ends `end` bytes after `index` (in 64 bits) is out of bounds. What is
-    /// not may still fault.
-    fn is_out_of_bounds(&mut self, access: &MemoryAccess, index: Value, end: Option<u64>) -> Value {
-        let Some(end) = end else {
-            return self.builder.ins().iconst(I8, 1);
-        };
-        let length = self.memory_length(access);
-        let minimum = access.ty.minimum_bytes().unwrap_or(u64::MAX);
-        let guard = self.cx.settings.memory_guard;
-        if access.faults_at_length() && end <= guard {
-            return self.is_above(index, length);
-        }
-        let end_value = self.iconst(I64, end as i64);
-        if end <= minimum {
-            let last_index = self.builder.ins().isub(length, end_value);
-            return self.is_above(index, last_index);
-        }
-        match access.ty.index {
-            IndexType::I32 => {
-                let last = self.builder.ins().iadd(index, end_value);
-                self.is_above(last, length)
-            }
-            IndexType::I64 => {
-                let (last, overflows) = self.builder.ins().uadd_overflow(index, end_value);
-                let is_above = self.is_above(last, length);
-                self.builder.ins().bor(overflows, is_above)
-            }
-        }
-    }
-
-    fn is_above(&mut self, x: Value, y: Value) -> Value {
-        self.builder.ins().icmp(IntCC::UnsignedGreaterThan, x, y)
-    }
-
-    fn memory_base(&mut self, access: &MemoryAccess) -> Value {
+    pub(super) fn memory_base(&mut self, access: &MemoryAccess) -> Value {
         let (definition, at) = access.definition;
         let at = at + offset::MEMORY_BASE;
         match access.style {
@@ -271,7 +300,7 @@ impl Lowering<'_, '_> {
     }
 
     /// The length in bytes, in 64 bits.
-    fn memory_length(&mut self, access: &MemoryAccess) -> Value {
+    pub(super) fn memory_length(&mut self, access: &MemoryAccess) -> Value {
         if let Some(length) = access.fixed_length() {
             return self.iconst(I64, length as i64);
         }
@@ -279,6 +308,17 @@ impl Lowering<'_, '_> {
         let flags = self.flags(Region::MemoryDefinitions);
         let at = at + offset::MEMORY_LENGTH;
         self.builder.ins().load(I64, flags, definition, at)
+    }
+
+    /// The length in bytes of a shared memory, in 64 bits, and nothing older than what any thread has
+    /// made it before.
+    fn shared_length(&mut self, access: &MemoryAccess) -> Value {
+        let (definition, at) = access.definition;
+        let at = self.iconst(POINTER, i64::from(at + offset::MEMORY_LENGTH));
+        let address = self.builder.ins().iadd(definition, at);
+        self.builder
+            .ins()
+            .atomic_load(I64, MemFlagsData::trusted(), address)
     }
 
     /// What is known of a memory.
@@ -295,6 +335,10 @@ impl Lowering<'_, '_> {
             let offset = cx.layout.imported_memory(memory) as i32;
             let definition = self.load_once(POINTER, self.vmctx, offset);
             ((definition, 0), Region::ImportedMemories)
+        } else if ty.shared {
+            let offset = cx.layout.defined_memory(memory) as i32;
+            let definition = self.load_once(POINTER, self.vmctx, offset);
+            ((definition, 0), Region::Memory(memory))
         } else {
             let offset = cx.layout.defined_memory(memory) as i32;
             ((self.vmctx, offset), Region::Memory(memory))
@@ -314,7 +358,8 @@ impl Lowering<'_, '_> {
     }
 }
 
-fn memory(memarg: &MemArg) -> MemoryIndex {
+/// Which memory is accessed.
+pub(super) fn memory(memarg: &MemArg) -> MemoryIndex {
     match memarg.target {
         MemArgTarget::Memory(memory) => MemoryIndex::new(memory),
         MemArgTarget::Array(_) => unreachable!("a feature that `read` never switches on"),

@@ -7,15 +7,21 @@
 //! | file | what it lowers |
 //! |---|---|
 //! | `dispatch` | tells which of the following an instruction belongs to |
+//! | `continuations` | making, resuming and suspending continuations |
 //! | `control` | blocks, branches, returns, code that cannot be reached |
+//! | `exceptions`, `legacy` | throwing and catching, as in the standard and as before it |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
+//! | `atomic` | atomic accesses, fences, waiting and notifying |
 //! | `simd` | instructions on vectors, a file for each family |
+//! | `checked` | bounds checks of memories, and which cover which |
+//! | `piecewise` | bulk operations that may be long and are interrupted |
 //! | `gc` | instructions on structures, arrays and unboxed integers, casts; a file for each family |
 //! | `interrupt` | counting fuel, looking at the epoch |
+//! | `hint` | which blocks seldom run |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
 //! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
-//! | `facts` | what is known of references: their types, the lengths of arrays |
+//! | `facts`, `loops` | what is known of references: their types, the lengths of arrays; how loops keep it |
 //! | `module_context` | what all lowerings of a module share |
 //!
 //! Invariants of what comes out:
@@ -29,21 +35,29 @@
 //! Validation is `read`'s business; this folder takes it for granted. It is `optimize` that calls
 //! [`lower_function`], from many threads.
 
+mod atomic;
 mod bound;
 mod bulk;
 mod call;
+mod checked;
+mod continuations;
 mod control;
 mod dispatch;
+mod exceptions;
 mod facts;
 mod function;
 mod gc;
 mod global;
+mod hint;
 mod inline;
 mod interrupt;
+mod legacy;
 mod local;
+mod loops;
 mod memory;
 mod module_context;
 mod numeric;
+mod piecewise;
 mod reference;
 mod region;
 mod signature;

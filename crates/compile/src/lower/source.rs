@@ -38,6 +38,11 @@ impl SourceRecorder {
         self.location = None;
     }
 
+    /// Where the current instruction is, in bytes from the beginning of the module.
+    pub(super) fn offset(&self) -> u64 {
+        u64::from(self.current.wasm_offset)
+    }
+
     /// The location of the current instruction.
     pub(super) fn location(&mut self) -> SourceLoc {
         *self

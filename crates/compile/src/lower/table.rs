@@ -6,6 +6,7 @@
 use super::bound::upper_bound;
 use super::function::{Lowering, trap_code};
 use super::memory::Place;
+use super::piecewise::{LongOperation, PIECE_ELEMENTS};
 use super::region::Region;
 use super::signature::{POINTER, Repr};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -78,36 +79,86 @@ impl Lowering<'_, '_> {
 
     /// `table.fill`
     pub(super) fn table_fill(&mut self, table: u32) {
-        let (start, element, length) = self.pop3();
-        let table = self.index_argument(table);
-        let [start, length] = [start, length].map(|v| self.extend_index(v));
-        self.before_bulk(length);
-        // Not before: a reference that has been extended is none that a collector would find.
-        let element = self.extend_index(element);
-        self.call_builtin(Builtin::TableFill, &[table, start, element, length]);
+        let (to, element, length) = self.pop3();
+        let [to, length] = [to, length].map(|v| self.extend_index(v));
+        let fill = self.long_table_operation(length, TableIndex::new(table), None);
+        if self.is_long(&fill) {
+            self.table_range(TableIndex::new(table), to, length);
+        }
+        self.in_pieces(&fill, |this, start, length| {
+            let to = this.builder.ins().iadd(to, start);
+            let table = this.index_argument(table);
+            // Not before: a reference that has been extended is none that a collector would find.
+            let element = this.extend_index(element);
+            this.call_builtin(Builtin::TableFill, &[table, to, element, length]);
+        });
     }
 
     /// `table.copy`
     pub(super) fn table_copy(&mut self, to_table: u32, from_table: u32) {
         let (to, from, length) = self.pop3();
-        let to_table = self.index_argument(to_table);
-        let from_table = self.index_argument(from_table);
         let [to, from, length] = [to, from, length].map(|v| self.extend_index(v));
-        self.before_bulk(length);
-        self.call_builtin(
-            Builtin::TableCopy,
-            &[to_table, to, from_table, from, length],
-        );
+        let is_backward = self.is_copied_backward(to, from);
+        let copy = self.long_table_operation(length, TableIndex::new(to_table), Some(is_backward));
+        if self.is_long(&copy) {
+            self.table_range(TableIndex::new(to_table), to, length);
+            self.table_range(TableIndex::new(from_table), from, length);
+        }
+        self.in_pieces(&copy, |this, start, length| {
+            let [to, from] = [to, from].map(|index| this.builder.ins().iadd(index, start));
+            let to_table = this.index_argument(to_table);
+            let from_table = this.index_argument(from_table);
+            let arguments = [to_table, to, from_table, from, length];
+            this.call_builtin(Builtin::TableCopy, &arguments);
+        });
     }
 
     /// `table.init`
     pub(super) fn table_init(&mut self, elem: u32, table: u32) {
         let (to, from, length) = self.pop3();
-        let table = self.index_argument(table);
-        let elem = self.index_argument(elem);
-        let to = self.extend_index(to);
-        self.before_bulk(length);
-        self.call_builtin(Builtin::TableInit, &[table, elem, to, from, length]);
+        let [to, length] = [to, length].map(|v| self.extend_index(v));
+        let most = self.cx.module.elements[elem as usize].items.len() as u64;
+        let init = LongOperation {
+            most,
+            ..self.long_table_operation(length, TableIndex::new(table), None)
+        };
+        if self.is_long(&init) {
+            self.segment_range(from, length, most, TrapCode::TableOutOfBounds);
+            self.table_range(TableIndex::new(table), to, length);
+        }
+        self.in_pieces(&init, |this, start, length| {
+            let to = this.builder.ins().iadd(to, start);
+            let [from, length] = this.segment_arguments(from, start, length);
+            let table = this.index_argument(table);
+            let elem = this.index_argument(elem);
+            this.call_builtin(Builtin::TableInit, &[table, elem, to, from, length]);
+        });
+    }
+
+    /// An operation on `length` elements of a table.
+    fn long_table_operation(
+        &mut self,
+        length: Value,
+        table: TableIndex,
+        is_backward: Option<Value>,
+    ) -> LongOperation {
+        LongOperation {
+            length,
+            most: self.table_type(table).maximum.unwrap_or(u64::MAX),
+            piece: PIECE_ELEMENTS,
+            is_backward,
+        }
+    }
+
+    /// Traps unless `length` elements from `start`, both in 64 bits, are in a table. The runtime checks
+    /// what it is called for, which may be a piece only.
+    fn table_range(&mut self, table: TableIndex, start: Value, length: Value) {
+        self.mark();
+        let table_length = self.table_length(table);
+        let ty = self.table_type(table).index;
+        let is_out = self.is_sum_above(ty, start, length, table_length);
+        let code = trap_code(TrapCode::TableOutOfBounds);
+        self.builder.ins().trapnz(is_out, code);
     }
 
     /// `elem.drop`

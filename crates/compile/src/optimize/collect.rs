@@ -1,15 +1,16 @@
 //! Taking what Cranelift leaves of a function into a [`CompiledFunction`].
 
 use crate::compiled::{
-    ClifName, CodeKind, CompiledFunction, Handler, Reloc, SourceTable, StackMap,
+    CallHandlers, ClifName, CodeKind, CompiledFunction, Handler, HandlerFrame, Reloc, SourceTable,
+    StackMap,
 };
 use cranelift_codegen::binemit::Reloc as RelocKind;
 use cranelift_codegen::ir::{ExternalName, Function, TrapCode as ClifTrap};
 use cranelift_codegen::{
-    CompiledCode, Final, FinalizedMachExceptionHandler, FinalizedMachReloc, FinalizedRelocTarget,
-    MachBufferFinalized,
+    CompiledCode, ExceptionContextLoc, Final, FinalizedMachExceptionHandler, FinalizedMachReloc,
+    FinalizedRelocTarget, MachBufferFinalized,
 };
-use sarsen_abi::TrapCode;
+use sarsen_abi::{TagIndex, TrapCode};
 
 /// Takes the code and its tables. `clif` is what it was compiled from.
 pub(super) fn collect(
@@ -115,20 +116,39 @@ fn stack_maps(buffer: &MachBufferFinalized<Final>) -> Vec<StackMap> {
         .collect()
 }
 
-fn handlers(buffer: &MachBufferFinalized<Final>) -> Vec<Handler> {
+fn handlers(buffer: &MachBufferFinalized<Final>) -> Vec<CallHandlers> {
     buffer
         .call_sites()
-        .filter_map(|site| {
-            let landing_offset = match *site.exception_handlers {
-                [] => return None,
-                [FinalizedMachExceptionHandler::Default(landing)] => landing,
-                ref other => panic!("no call has handlers such as {other:?}"),
-            };
-            Some(Handler {
-                ret_offset: site.ret_addr,
-                landing_offset,
+        .filter(|site| !site.exception_handlers.is_empty())
+        .map(|site| {
+            let mut frame = HandlerFrame {
                 frame_offset: site.frame_offset.expect("x86-64 knows its frames"),
-            })
+                context: None,
+            };
+            let mut handlers = Vec::new();
+            for handler in site.exception_handlers {
+                handlers.push(match *handler {
+                    FinalizedMachExceptionHandler::Context(ExceptionContextLoc::SPOffset(at)) => {
+                        frame.context = Some(at);
+                        continue;
+                    }
+                    FinalizedMachExceptionHandler::Context(ExceptionContextLoc::GPR(_)) => {
+                        panic!("no register survives a call with handlers")
+                    }
+                    FinalizedMachExceptionHandler::Tag(tag, landing) => Handler {
+                        tag: Some(TagIndex::new(tag.as_u32())),
+                        landing,
+                    },
+                    FinalizedMachExceptionHandler::Default(landing) => {
+                        Handler { tag: None, landing }
+                    }
+                });
+            }
+            CallHandlers {
+                ret_offset: site.ret_addr,
+                frame,
+                handlers,
+            }
         })
         .collect()
 }

@@ -13,3 +13,5 @@ mod driver;
 mod safepoints;
 
 pub(crate) use driver::{Work, compile_all};
+#[cfg(test)]
+pub(crate) use safepoints::check as check_safepoints;

@@ -6,7 +6,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `sections` | every section but code, into [`Module`] |
-//! | `types`, `const_expr`, `names` | parts of sections |
+//! | `types`, `const_expr`, `names`, `hints` | parts of sections |
 //! | `bodies` | validating function bodies in parallel |
 //! | `data` | where data segments go, and which memories start from an image |
 //! | `features` | which proposals are accepted, and which were used |
@@ -15,6 +15,7 @@ mod bodies;
 mod const_expr;
 mod data;
 mod features;
+mod hints;
 mod names;
 mod sections;
 #[cfg(test)]
@@ -22,7 +23,8 @@ mod tests;
 mod types;
 
 use crate::error::{CompileError, Result};
-use sarsen_abi::{Features, FuncIndex, Module};
+use hints::BranchHints;
+use sarsen_abi::{Feature, Features, FuncIndex, Module};
 use sections::Sections;
 pub(crate) use types::abstract_heap_type;
 use wasmparser::{FunctionBody, Parser, ValidPayload, Validator};
@@ -63,6 +65,8 @@ pub(crate) struct Body<'a> {
     pub(crate) body: FunctionBody<'a>,
     /// Its size, in bytes.
     pub(crate) size: u32,
+    /// Which of its branches are seldom or mostly taken.
+    pub(crate) hints: BranchHints,
 }
 
 /// What the name section tells.
@@ -141,15 +145,21 @@ fn finish(
         data,
         mut escaping,
         names,
+        hints,
         custom,
         mut used,
         ..
     } = sections;
+    let hints = hints
+        .filter(|_| features.contains(Feature::BranchHinting))
+        .map(|section| hints::read(section, &module));
+    let mut hints = hints.unwrap_or_default().into_iter();
     let bodies = unchecked
         .iter()
         .map(|(_, body)| Body {
             body: body.clone(),
             size: bodies::body_size(body) as u32,
+            hints: hints.next().unwrap_or_default(),
         })
         .collect();
     let (module_name, names) = match names {

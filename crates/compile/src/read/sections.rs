@@ -17,7 +17,7 @@ use sarsen_abi::{
 };
 use wasmparser::{
     DataKind, DataSectionReader, ElementKind, ElementSectionReader, ExportSectionReader,
-    ExternalKind, FunctionSectionReader, GlobalSectionReader, ImportSectionReader,
+    ExternalKind, FunctionSectionReader, GlobalSectionReader, ImportSectionReader, KnownCustom,
     MemorySectionReader, Payload, TableInit, TableSectionReader, TagSectionReader, TypeRef,
     TypeSectionReader,
 };
@@ -35,6 +35,8 @@ pub(super) struct Sections<'a> {
     pub(super) escaping: Vec<FuncIndex>,
     /// The name section.
     pub(super) names: Option<wasmparser::NameSectionReader<'a>>,
+    /// The section of branch hints.
+    pub(super) hints: Option<wasmparser::BranchHintSectionReader<'a>>,
     /// Custom sections that are kept.
     pub(super) custom: Vec<(&'a str, &'a [u8])>,
     /// Features seen.
@@ -328,8 +330,16 @@ impl<'a> Sections<'a> {
     fn custom(&mut self, section: wasmparser::CustomSectionReader<'a>) {
         if section.name().starts_with(".debug_") {
             self.custom.push((section.name(), section.data()));
-        } else if let wasmparser::KnownCustom::Name(names) = section.as_known() {
-            self.names.get_or_insert(names);
+            return;
+        }
+        match section.as_known() {
+            KnownCustom::Name(names) => {
+                self.names.get_or_insert(names);
+            }
+            KnownCustom::BranchHints(hints) if self.bodies.is_empty() => {
+                self.hints.get_or_insert(hints);
+            }
+            _ => {}
         }
     }
 

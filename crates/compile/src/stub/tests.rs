@@ -1,7 +1,7 @@
 //! What a stub's machine code must and must not do, whoever lands in it or leaves it.
 
 use super::{Stub, copy_to_types_alike, of_types};
-use crate::compiled::{CodeKind, CompiledFunction};
+use crate::compiled::{CodeKind, CompiledFunction, Handler};
 use crate::optimize::{Work, compile_all};
 use crate::target;
 use sarsen_abi::module::Module;
@@ -45,10 +45,11 @@ fn contains(function: &CompiledFunction, bytes: &[u8]) -> bool {
 fn whoever_lands_in_an_entry_stub_gets_all_native_registers_back() {
     for ty in [func_type(&[], &[]), large_type()] {
         let stub = compile(Stub::Entry(TypeIndex::new(0), &ty));
-        let [handler] = stub.handlers[..] else {
+        let [call] = &stub.handlers[..] else {
             panic!("an entry stub has one call: {:?}", stub.handlers);
         };
-        assert!(handler.frame_offset > 0);
+        assert!(call.frame.frame_offset > 0);
+        assert!(matches!(call.handlers[..], [Handler { tag: None, .. }]));
         // Stores to [rsp + offset] of rbx, r12, r13, r14 and r15, whatever the offset's size.
         for register in [
             [0x48, 0x89, 0x5c, 0x24],

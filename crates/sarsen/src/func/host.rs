@@ -8,6 +8,7 @@ use super::wasm_ty::{WasmResults, WasmTy, for_each_arity};
 use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::exception::ThrownException;
 use crate::store::{StoreInner, StoreOpaque, host_error};
 use crate::types::FuncType;
 use crate::val::Val;
@@ -91,14 +92,23 @@ unsafe fn called<T: 'static, F>(
         let func = &*host.as_ref().data.cast::<F>();
         // Handles that are made meanwhile end with the call, however it ends.
         let scope = store.as_ref().opaque.scope();
-        let status = exec::host_call(host, || body(store, host, func).map_err(into_reason));
+        let status = exec::host_call(host, || {
+            body(store, host, func).map_err(|error| into_reason(error, &mut store.as_mut().opaque))
+        });
         store.as_mut().opaque.end_scope(scope);
         status
     }
 }
 
 #[cold]
-fn into_reason(error: Error) -> Reason {
+fn into_reason(error: Error, store: &mut StoreOpaque) -> Reason {
+    // Whoever fails with the promise that an exception was thrown throws it.
+    if error.is::<ThrownException>()
+        && let Some(exception) = store.vm_mut().take_pending_exception()
+    {
+        let error = Some(host_error(error));
+        return Reason::Exception { exception, error };
+    }
     Reason::Error(host_error(error))
 }
 

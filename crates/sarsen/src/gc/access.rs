@@ -13,7 +13,7 @@ use crate::trap::Trap;
 use crate::val::{Val, ValRaw};
 use core::any::Any;
 use sarsen_abi::TypeId;
-use sarsen_abi::types::{self as abi, AbstractHeapType, HeapType, RefType, StorageType};
+use sarsen_abi::types::{self as abi, AbstractHeapType, HeapType, Hierarchy, RefType, StorageType};
 use sarsen_vm::gc::{self, OwnedRoot, Place, RefKind};
 use sarsen_vm::types::RegisteredType;
 use std::sync::Arc;
@@ -89,12 +89,14 @@ impl StoreOpaque {
             RefKind::Exn => HeapType::Abstract(AbstractHeapType::Exn),
             RefKind::Cont => HeapType::Abstract(AbstractHeapType::Cont),
         };
-        // What was converted is of the other hierarchy: nothing is known but its largest type.
-        let hierarchy = HeapType::<TypeId>::Abstract(kind).hierarchy();
-        if own.hierarchy() == hierarchy {
-            Ok(own)
-        } else {
-            Ok(HeapType::Abstract(hierarchy.top()))
+        let (own_hierarchy, hierarchy) = (own.hierarchy(), hierarchy_of(kind));
+        match (own_hierarchy, hierarchy) {
+            (own_hierarchy, _) if own_hierarchy == hierarchy => Ok(own),
+            // What was converted to the other hierarchy: only its largest type is known.
+            (Hierarchy::Any, Hierarchy::Extern) | (Hierarchy::Extern, Hierarchy::Any) => {
+                Ok(HeapType::Abstract(hierarchy.top()))
+            }
+            _ => Err(Trap::HeapCorruption),
         }
     }
 
@@ -106,7 +108,7 @@ impl StoreOpaque {
         kind: AbstractHeapType,
         wanted: &HeapType<TypeId>,
     ) -> Result<bool> {
-        if HeapType::<TypeId>::Abstract(kind).hierarchy() != wanted.hierarchy() {
+        if hierarchy_of(kind) != wanted.hierarchy() {
             return Ok(false);
         }
         let wanted = RefType {
@@ -137,6 +139,10 @@ impl StoreOpaque {
             _ => value.checked_raw(self, wanted, what),
         }
     }
+}
+
+fn hierarchy_of(kind: AbstractHeapType) -> Hierarchy {
+    HeapType::<TypeId>::Abstract(kind).hierarchy()
 }
 
 /// Fields and elements.
@@ -191,7 +197,9 @@ impl StoreOpaque {
     ) -> Result<u32> {
         // SAFETY: the caller's promise.
         let made = unsafe { self.vm_mut().alloc_struct(ty, fields) };
-        Ok(made.map_err(|error| heap_error(error, u64::from(size)))?.get())
+        Ok(made
+            .map_err(|error| heap_error(error, u64::from(size)))?
+            .get())
     }
 
     /// # Safety
@@ -225,9 +233,7 @@ impl StoreOpaque {
 
     pub(super) fn allocate_extern(&mut self, data: Box<dyn Any + Send + Sync>) -> Result<u32> {
         let made = self.vm_mut().new_externref(data);
-        Ok(made
-            .map_err(|error| heap_error(error, EXTERN_SIZE))?
-            .get())
+        Ok(made.map_err(|error| heap_error(error, EXTERN_SIZE))?.get())
     }
 
     /// Collects all garbage.

@@ -58,9 +58,8 @@ impl ArrayRef {
         let shape = allocator.ty.shape();
         let value = store.stored(elem, &shape.element.storage, || "an element".to_owned())?;
         // SAFETY: the store holds the allocator's type, and the value was checked.
-        let array = unsafe {
-            store.allocate_array(allocator.ty.id(), shape.layout.size(len), len, value)?
-        };
+        let array =
+            unsafe { store.allocate_array(allocator.ty.id(), shape.layout.size(len), len, value)? };
         Ok(Rooted::at(store.root(array)))
     }
 

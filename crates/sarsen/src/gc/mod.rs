@@ -8,6 +8,7 @@
 //! | `any.rs` | tests and casts of [`AnyRef`] and [`EqRef`], and conversions from and to [`ExternRef`] |
 //! | `structref.rs` | [`StructRef`] |
 //! | `arrayref.rs` | [`ArrayRef`] |
+//! | `exnref.rs` | [`ExnRef`]: exceptions |
 //! | `externref.rs` | [`ExternRef`]: the host's own objects |
 //! | `i31.rs` | [`I31`] |
 //! | `access.rs` | all of that on the untyped store: the only code here that reads and writes objects |
@@ -20,6 +21,7 @@ mod access;
 mod any;
 mod arrayref;
 mod error;
+mod exnref;
 mod externref;
 mod i31;
 mod owned;
@@ -29,6 +31,7 @@ mod structref;
 
 pub use arrayref::ArrayRefPre;
 pub use error::{GcHeapOutOfMemory, UnrootedError};
+pub use exnref::ExnRefPre;
 pub use i31::I31;
 pub use owned::OwnedRooted;
 pub use rooted::{

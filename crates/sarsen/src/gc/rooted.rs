@@ -334,7 +334,7 @@ kinds! {
     /// # Ok::<(), sarsen::Error>(())
     /// ```
     ExternRef = Extern;
-    /// A reference to an exception. None can be made yet.
+    /// A reference to an exception. See [`Store::throw`](crate::Store::throw) for an example.
     ExnRef = Exn;
     /// A reference to a continuation. None can be made yet.
     ContRef = Cont;

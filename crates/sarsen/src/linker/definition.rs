@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// What a name stands for.
 #[derive(Clone)]
 pub(crate) enum Definition {
-    /// Something in a store.
+    /// Something in a store, or a shared memory.
     Extern(Extern),
     /// A host function of no store.
     Host(Arc<vm::HostFunc>),
@@ -24,9 +24,10 @@ impl Definition {
         match (self, store) {
             (Definition::Host(func), _) => Ok(Some(ExternType::Func(func.ty().id()))),
             (Definition::Extern(item), Some(store)) => {
-                store.check_owns(item.store_id())?;
-                Ok(Some(item.vm_type(store)))
+                item.check_fits(store)?;
+                Ok(Some(item.vm_type()))
             }
+            (Definition::Extern(item @ Extern::SharedMemory(_)), None) => Ok(Some(item.vm_type())),
             (Definition::Extern(_), None) => Ok(None),
         }
     }
@@ -34,16 +35,17 @@ impl Definition {
     /// What it is in `store`; a host function is made anew.
     pub(super) fn to_extern(&self, store: &mut StoreOpaque) -> Extern {
         match self {
-            Definition::Extern(item) => *item,
+            Definition::Extern(item) => item.clone(),
             Definition::Host(func) => Func::from_host(store, func).into(),
         }
     }
 
-    /// What is given to an instance in `store`. A host function must be kept alive by the caller.
+    /// What is given to an instance in `store`. A host function must be kept alive by the caller; a shared
+    /// memory until then.
     pub(crate) fn as_import(&self, store: &StoreOpaque) -> Result<Import> {
         match self {
             Definition::Extern(item) => {
-                store.check_owns(item.store_id())?;
+                item.check_fits(store)?;
                 Ok(Import::Extern(item.to_vm()))
             }
             Definition::Host(func) => Ok(Import::HostFunc(NonNull::from(&**func))),

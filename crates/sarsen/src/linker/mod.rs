@@ -107,11 +107,13 @@ impl<T: 'static> Linker<T> {
         self
     }
 
-    /// Defines `module::name` as something in a store.
+    /// Defines `module::name` as something in a store, or as a shared memory, which is good for all
+    /// stores of the engine.
     ///
     /// # Errors
     ///
-    /// When the name is defined already ([`Linker::allow_shadowing`]).
+    /// When the name is defined already ([`Linker::allow_shadowing`]), or the shared memory is of
+    /// another engine.
     ///
     /// # Panics
     ///
@@ -124,7 +126,7 @@ impl<T: 'static> Linker<T> {
         item: impl Into<Extern>,
     ) -> Result<&mut Self> {
         let item = item.into();
-        store.as_context().opaque().assert_owns(item.store_id());
+        item.assert_fits(store.as_context().opaque())?;
         self.insert(module, name, Definition::Extern(item))
     }
 

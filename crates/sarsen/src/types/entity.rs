@@ -108,6 +108,59 @@ impl fmt::Display for TagType {
     }
 }
 
+/// The type of exceptions: of their fields, which are the parameters of a tag.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ExnType {
+    tag: TagType,
+}
+
+impl ExnType {
+    /// Exceptions with these fields.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many of them, or one belongs to another engine.
+    pub fn new(engine: &Engine, fields: impl IntoIterator<Item = ValType>) -> Result<Self> {
+        let ty = FuncType::try_new(engine, fields, [])?;
+        Ok(ExnType {
+            tag: TagType::new(ty),
+        })
+    }
+
+    /// The exceptions of tags of this type.
+    ///
+    /// # Errors
+    ///
+    /// When the type has results: then it is none of exceptions.
+    pub fn from_tag_type(tag: TagType) -> Result<Self> {
+        ensure!(
+            tag.ty.results().len() == 0,
+            "a tag with results has no exceptions: {tag}"
+        );
+        Ok(ExnType { tag })
+    }
+
+    /// The type of their tags.
+    pub fn tag_type(&self) -> &TagType {
+        &self.tag
+    }
+
+    /// The type of field `index`.
+    pub fn field(&self, index: usize) -> Option<ValType> {
+        self.tag.ty.param(index)
+    }
+
+    /// The types of the fields.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
+        self.tag.ty.params()
+    }
+
+    /// The engine that it belongs to.
+    pub fn engine(&self) -> &Engine {
+        self.tag.ty.engine()
+    }
+}
+
 /// The type of a table.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TableType {
@@ -215,6 +268,17 @@ impl MemoryType {
         }
     }
 
+    /// A shared memory with 32-bit addresses, of at least `minimum` and at most `maximum` pages of
+    /// 64 KiB. [`MemoryType::builder`] makes all other kinds.
+    pub fn shared(minimum: u32, maximum: u32) -> Self {
+        MemoryType {
+            ty: abi::MemoryType {
+                shared: true,
+                ..MemoryType::new(minimum, Some(maximum)).ty
+            },
+        }
+    }
+
     /// Builds a memory type of any kind.
     pub fn builder() -> MemoryTypeBuilder {
         MemoryTypeBuilder::default()
@@ -248,6 +312,35 @@ impl MemoryType {
     /// The size of a page is 2 to this power.
     pub fn page_size_log2(&self) -> u8 {
         self.ty.page_size_log2
+    }
+
+    /// Checks that WebAssembly has such a type.
+    pub(crate) fn check(&self) -> Result<()> {
+        let ty = self.ty;
+        ensure!(
+            matches!(ty.page_size_log2, 0 | 16),
+            "a page has 1 byte or 64 KiB, not 2^{} bytes",
+            ty.page_size_log2
+        );
+        let limit = ty.index_limit_pages();
+        ensure!(
+            ty.minimum <= limit && ty.maximum.unwrap_or(0) <= limit,
+            "a memory with {} addresses has at most {limit} pages",
+            if ty.index == IndexType::I64 {
+                "64-bit"
+            } else {
+                "32-bit"
+            }
+        );
+        ensure!(
+            ty.maximum.is_none_or(|maximum| ty.minimum <= maximum),
+            "a memory's maximum size is smaller than its minimum"
+        );
+        ensure!(
+            !ty.shared || ty.maximum.is_some(),
+            "a shared memory needs a maximum size"
+        );
+        Ok(())
     }
 
     pub(crate) fn to_abi(self) -> abi::MemoryType {
@@ -346,31 +439,9 @@ impl MemoryTypeBuilder {
     ///
     /// When WebAssembly has no such type.
     pub fn build(&self) -> Result<MemoryType> {
-        let ty = self.ty;
-        ensure!(
-            matches!(ty.page_size_log2, 0 | 16),
-            "a page has 1 byte or 64 KiB, not 2^{} bytes",
-            ty.page_size_log2
-        );
-        let limit = ty.index_limit_pages();
-        ensure!(
-            ty.minimum <= limit && ty.maximum.unwrap_or(0) <= limit,
-            "a memory with {} addresses has at most {limit} pages",
-            if ty.index == IndexType::I64 {
-                "64-bit"
-            } else {
-                "32-bit"
-            }
-        );
-        ensure!(
-            ty.maximum.is_none_or(|maximum| ty.minimum <= maximum),
-            "a memory's maximum size is smaller than its minimum"
-        );
-        ensure!(
-            !ty.shared || ty.maximum.is_some(),
-            "a shared memory needs a maximum size"
-        );
-        Ok(MemoryType { ty })
+        let ty = MemoryType { ty: self.ty };
+        ty.check()?;
+        Ok(ty)
     }
 }
 

@@ -24,7 +24,7 @@ mod value;
 
 pub use defined::{ArrayType, ContType, FuncType, StructType};
 pub use entity::{
-    ExternType, GlobalType, MemoryType, MemoryTypeBuilder, Mutability, TableType, TagType,
+    ExnType, ExternType, GlobalType, MemoryType, MemoryTypeBuilder, Mutability, TableType, TagType,
 };
 pub use field::{FieldType, Finality, StorageType};
 pub use signature::{ExportType, ImportType};

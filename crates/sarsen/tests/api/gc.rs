@@ -3,8 +3,9 @@
 
 use sarsen::{
     AnyRef, ArrayRef, ArrayRefPre, ArrayType, AsContextMut, Config, Engine, ExternRef, FieldType,
-    Finality, Func, Global, GlobalType, HeapType, I31, Mutability, Ref, RefType, Rooted, StorageType,
-    Store, StructRef, StructRefPre, StructType, Table, TableType, Trap, TypeError, V128, Val, ValType,
+    Finality, Func, Global, GlobalType, HeapType, I31, Mutability, Ref, RefType, Rooted,
+    StorageType, Store, StructRef, StructRefPre, StructType, Table, TableType, Trap, TypeError,
+    V128, Val, ValType,
 };
 use std::num::NonZeroU32;
 
@@ -60,7 +61,11 @@ fn samples(store: &mut Store<()>) -> Vec<(StorageType, Val, Val)> {
         (ValType::I32.into(), Val::I32(-5), Val::I32(i32::MAX)),
         (StorageType::I16, Val::I32(60_000), Val::I32(2)),
         (ValType::I64.into(), Val::I64(-5), Val::I64(1 << 40)),
-        (ValType::F32.into(), Val::from(0.5f32), Val::F32(0x7fa0_0000)),
+        (
+            ValType::F32.into(),
+            Val::from(0.5f32),
+            Val::F32(0x7fa0_0000),
+        ),
         (ValType::F64.into(), Val::from(0.5f64), Val::F64(1)),
         (
             ValType::V128.into(),
@@ -72,7 +77,11 @@ fn samples(store: &mut Store<()>) -> Vec<(StorageType, Val, Val)> {
         (ValType::STRUCTREF.into(), one.into(), null),
         (ValType::ARRAYREF.into(), array.into(), null),
         (ValType::I31REF.into(), i31.into(), null),
-        (ValType::EXTERNREF.into(), object.into(), Val::null_extern_ref()),
+        (
+            ValType::EXTERNREF.into(),
+            object.into(),
+            Val::null_extern_ref(),
+        ),
         (ValType::FUNCREF.into(), func.into(), Val::null_func_ref()),
         (own.into(), one.into(), null),
         (own_func.into(), func.into(), Val::null_func_ref()),
@@ -98,7 +107,11 @@ fn fields_of_every_type_keep_what_is_written() {
         store.gc(None).unwrap();
         let read: Vec<Val> = object.fields(&mut store).unwrap().collect();
         for (index, (_, first, second)) in samples.iter().enumerate() {
-            assert!(same(&store, first, &read[index]), "{first:?} is {:?}", read[index]);
+            assert!(
+                same(&store, first, &read[index]),
+                "{first:?} is {:?}",
+                read[index]
+            );
             object.set_field(&mut store, index, *second).unwrap();
         }
         store.gc(None).unwrap();
@@ -149,7 +162,10 @@ fn values_of_wrong_types_and_constant_fields_are_refused() {
             assert_eq!(set.is_ok(), fits, "{value:?} of {other} for {ty}");
             if let Err(error) = set {
                 let error = error.downcast_ref::<TypeError>().unwrap().to_string();
-                assert!(error.contains("element 0") && error.contains("should be"), "{error}");
+                assert!(
+                    error.contains("element 0") && error.contains("should be"),
+                    "{error}"
+                );
                 assert!(ArrayRef::new(&mut store, &allocator, value, 1).is_err());
                 assert!(ArrayRef::new_fixed(&mut store, &allocator, &[*value]).is_err());
             }
@@ -164,7 +180,10 @@ fn values_of_wrong_types_and_constant_fields_are_refused() {
     let ty = constant.ty(&store).unwrap();
     let allocator = StructRefPre::new(&mut store, ty);
     let error = StructRef::new(&mut store, &allocator, &[]).unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(TypeError::Count { wanted: 1, .. })));
+    assert!(matches!(
+        error.downcast_ref(),
+        Some(TypeError::Count { wanted: 1, .. })
+    ));
 }
 
 #[test]
@@ -184,7 +203,8 @@ fn references_that_cannot_be_null_are_never_null() {
 fn casts_tell_what_a_reference_is() {
     let mut store = Store::<()>::default();
     let engine = store.engine().clone();
-    let open = StructType::with_finality_and_supertype(&engine, Finality::NonFinal, None, []).unwrap();
+    let open =
+        StructType::with_finality_and_supertype(&engine, Finality::NonFinal, None, []).unwrap();
     let derived =
         StructType::with_finality_and_supertype(&engine, Finality::Final, Some(&open), []).unwrap();
     let allocator = StructRefPre::new(&mut store, derived.clone());
@@ -194,7 +214,10 @@ fn casts_tell_what_a_reference_is() {
     assert!(!any.is_array(&store).unwrap() && !any.is_i31(&store).unwrap());
     assert!(any.as_array(&store).unwrap().is_none());
     assert!(any.unwrap_eqref(&store).unwrap().is_struct(&store).unwrap());
-    assert_eq!(any.ty(&store).unwrap(), HeapType::ConcreteStruct(derived.clone()));
+    assert_eq!(
+        any.ty(&store).unwrap(),
+        HeapType::ConcreteStruct(derived.clone())
+    );
     assert_eq!(object.ty(&store).unwrap(), derived);
     for (ty, expected) in [
         (HeapType::from(derived), true),

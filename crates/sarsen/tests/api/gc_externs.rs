@@ -57,12 +57,10 @@ fn fields_elements_globals_and_tables_keep_host_objects() {
         let table = Table::new(&mut store, content, Ref::Extern(None)).unwrap();
         let ty = StructType::new(store.engine(), [var(ValType::EXTERNREF)]).unwrap();
         let allocator = StructRefPre::new(&mut store, ty);
-        let holder =
-            StructRef::new(&mut store, &allocator, &[Val::null_extern_ref()]).unwrap();
+        let holder = StructRef::new(&mut store, &allocator, &[Val::null_extern_ref()]).unwrap();
         let ty = array_type(&store, ValType::EXTERNREF);
         let allocator = ArrayRefPre::new(&mut store, ty);
-        let array =
-            ArrayRef::new(&mut store, &allocator, &Val::null_extern_ref(), 10_000).unwrap();
+        let array = ArrayRef::new(&mut store, &allocator, &Val::null_extern_ref(), 10_000).unwrap();
         {
             let mut scope = RootScope::new(&mut store);
             let object = ExternRef::new(&mut scope, counted()).unwrap();
@@ -86,9 +84,13 @@ fn fields_elements_globals_and_tables_keep_host_objects() {
         let_go(&mut store);
         table.set(&mut store, 2, Ref::Extern(None)).unwrap();
         let_go(&mut store);
-        holder.set_field(&mut store, 0, Val::null_extern_ref()).unwrap();
+        holder
+            .set_field(&mut store, 0, Val::null_extern_ref())
+            .unwrap();
         let_go(&mut store);
-        array.set(&mut store, 9_999, Val::null_extern_ref()).unwrap();
+        array
+            .set(&mut store, 9_999, Val::null_extern_ref())
+            .unwrap();
         let_go(&mut store);
     }
 }
@@ -185,8 +187,18 @@ fn without_a_collector_objects_live_as_long_as_the_store() {
     store.gc(None).unwrap();
     assert_eq!(dropped.load(Ordering::Relaxed), 0);
     let stats = store.gc_stats();
-    assert_eq!((stats.minor, stats.full, stats.host_objects), (0, 0, 10_000));
-    assert!(first.field(&mut store, 0).unwrap().ref_().unwrap().is_null());
+    assert_eq!(
+        (stats.minor, stats.full, stats.host_objects),
+        (0, 0, 10_000)
+    );
+    assert!(
+        first
+            .field(&mut store, 0)
+            .unwrap()
+            .ref_()
+            .unwrap()
+            .is_null()
+    );
     drop(store);
     assert_eq!(dropped.load(Ordering::Relaxed), 10_000);
 }

@@ -4,13 +4,15 @@ use crate::gc::zealous;
 use crate::instance_in;
 use sarsen::{
     AnyRef, ArrayRef, Caller, Config, Engine, Extern, ExternRef, Func, GcHeapOutOfMemory, I31,
-    Instance, Linker, Module, Rooted, Store, StoreLimitsBuilder, StructRef, StructRefPre, Trap, Val,
-    WasmBacktrace,
+    Instance, Linker, Module, Rooted, Store, StoreLimitsBuilder, StructRef, StructRefPre, Trap,
+    Val, WasmBacktrace,
 };
 use std::num::NonZeroU32;
 
 fn trap(error: &sarsen::Error) -> Trap {
-    *error.downcast_ref::<Trap>().unwrap_or_else(|| panic!("{error:?}"))
+    *error
+        .downcast_ref::<Trap>()
+        .unwrap_or_else(|| panic!("{error:?}"))
 }
 
 const POINTS: &str = r#"(module
@@ -59,8 +61,12 @@ type Structure = Option<Rooted<StructRef>>;
 fn typed_functions_take_and_return_references() {
     for engine in [Engine::default(), zealous()] {
         let (mut store, instance) = instance_in(&engine, POINTS);
-        let new = instance.get_typed_func::<i32, Rooted<StructRef>>(&mut store, "new").unwrap();
-        let x = instance.get_typed_func::<Structure, i32>(&mut store, "x").unwrap();
+        let new = instance
+            .get_typed_func::<i32, Rooted<StructRef>>(&mut store, "new")
+            .unwrap();
+        let x = instance
+            .get_typed_func::<Structure, i32>(&mut store, "x")
+            .unwrap();
         let link = instance
             .get_typed_func::<(Rooted<StructRef>, Structure), Structure>(&mut store, "link")
             .unwrap();
@@ -75,9 +81,14 @@ fn typed_functions_take_and_return_references() {
         assert_eq!(x.call(&mut store, Some(next)).unwrap(), 2);
         one.set_field(&mut store, 0, Val::I32(10)).unwrap();
         assert_eq!(x.call(&mut store, Some(one)).unwrap(), 10);
-        assert_eq!(trap(&x.call(&mut store, None).unwrap_err()), Trap::NullReference);
+        assert_eq!(
+            trap(&x.call(&mut store, None).unwrap_err()),
+            Trap::NullReference
+        );
 
-        let new3 = instance.get_typed_func::<(), Structure>(&mut store, "new3").unwrap();
+        let new3 = instance
+            .get_typed_func::<(), Structure>(&mut store, "new3")
+            .unwrap();
         let three = new3.call(&mut store, ()).unwrap().unwrap();
         assert_eq!(three.field(&mut store, 2).unwrap().unwrap_f64(), 0.5);
         assert!(three.ty(&store).unwrap().matches(&one.ty(&store).unwrap()));
@@ -99,26 +110,46 @@ fn typed_functions_take_and_return_references() {
 #[test]
 fn arguments_of_the_wrong_type_are_refused_before_the_call() {
     let (mut store, instance) = instance_in(&Engine::default(), POINTS);
-    let other = instance.get_typed_func::<(), Option<Rooted<AnyRef>>>(&mut store, "other").unwrap();
+    let other = instance
+        .get_typed_func::<(), Option<Rooted<AnyRef>>>(&mut store, "other")
+        .unwrap();
     let other = other.call(&mut store, ()).unwrap().unwrap();
     let other = other.unwrap_struct(&store).unwrap();
-    let x = instance.get_typed_func::<Structure, i32>(&mut store, "x").unwrap();
+    let x = instance
+        .get_typed_func::<Structure, i32>(&mut store, "x")
+        .unwrap();
     let before = store.gc_stats().scoped_roots;
     let error = x.call(&mut store, Some(other)).unwrap_err().to_string();
-    assert!(error.contains("argument 0") && error.contains("i64"), "{error}");
+    assert!(
+        error.contains("argument 0") && error.contains("i64"),
+        "{error}"
+    );
     assert_eq!(store.gc_stats().scoped_roots, before);
     let x = instance.get_func(&mut store, "x").unwrap();
-    x.call(&mut store, &[other.into()], &mut [Val::I32(0)]).unwrap_err();
-    assert!(instance.get_typed_func::<Option<Rooted<ArrayRef>>, i32>(&mut store, "x").is_err());
-    assert!(instance.get_typed_func::<(), Structure>(&mut store, "bytes").is_err());
+    x.call(&mut store, &[other.into()], &mut [Val::I32(0)])
+        .unwrap_err();
+    assert!(
+        instance
+            .get_typed_func::<Option<Rooted<ArrayRef>>, i32>(&mut store, "x")
+            .is_err()
+    );
+    assert!(
+        instance
+            .get_typed_func::<(), Structure>(&mut store, "bytes")
+            .is_err()
+    );
 }
 
 #[test]
 fn objects_of_the_host_are_the_guests_and_the_other_way_round() {
     for engine in [Engine::default(), zealous()] {
         let (mut store, instance) = instance_in(&engine, POINTS);
-        let new = instance.get_typed_func::<i32, Rooted<StructRef>>(&mut store, "new").unwrap();
-        let x = instance.get_typed_func::<Structure, i32>(&mut store, "x").unwrap();
+        let new = instance
+            .get_typed_func::<i32, Rooted<StructRef>>(&mut store, "new")
+            .unwrap();
+        let x = instance
+            .get_typed_func::<Structure, i32>(&mut store, "x")
+            .unwrap();
         let guests = new.call(&mut store, 1).unwrap();
         let ty = guests.ty(&store).unwrap();
         let allocator = StructRefPre::new(&mut store, ty);
@@ -197,7 +228,9 @@ fn a_failed_cast_names_both_types() {
         (object.into(), "(ref extern)"),
         (results[0], "(ref 2)"),
     ] {
-        let error = cast.call(&mut store, &[value], &mut [Val::I32(0)]).unwrap_err();
+        let error = cast
+            .call(&mut store, &[value], &mut [Val::I32(0)])
+            .unwrap_err();
         assert_eq!(trap(&error), Trap::CastFailure);
         assert!(error.downcast_ref::<WasmBacktrace>().is_some());
         let message = format!("{error:#}");
@@ -205,7 +238,9 @@ fn a_failed_cast_names_both_types() {
         assert!(message.contains(&expected), "{message}");
     }
     let to_i31 = instance.get_func(&mut store, "to i31").unwrap();
-    let error = to_i31.call(&mut store, &results, &mut [Val::null_any_ref()]).unwrap_err();
+    let error = to_i31
+        .call(&mut store, &results, &mut [Val::null_any_ref()])
+        .unwrap_err();
     assert_eq!(trap(&error), Trap::CastFailure);
     let expected = "cast failure: expected (ref null i31), found (ref 2)";
     assert!(format!("{error:#}").contains(expected), "{error:#}");
@@ -222,7 +257,9 @@ fn arrays_of_impossible_sizes_and_copies_out_of_bounds_trap() {
         (Engine::default(), &[-0x4000_0000, -1]),
     ] {
         let (mut store, instance) = instance_in(&engine, POINTS);
-        let bytes = instance.get_typed_func::<i32, Rooted<ArrayRef>>(&mut store, "bytes").unwrap();
+        let bytes = instance
+            .get_typed_func::<i32, Rooted<ArrayRef>>(&mut store, "bytes")
+            .unwrap();
         for &size in sizes {
             let error = bytes.call(&mut store, size).unwrap_err();
             assert_eq!(trap(&error), Trap::AllocationTooLarge, "{size}");
@@ -230,14 +267,23 @@ fn arrays_of_impossible_sizes_and_copies_out_of_bounds_trap() {
         bytes.call(&mut store, 1000).unwrap();
     }
     let (mut store, instance) = instance_in(&Engine::default(), POINTS);
-    let bytes = instance.get_typed_func::<i32, Rooted<ArrayRef>>(&mut store, "bytes").unwrap();
+    let bytes = instance
+        .get_typed_func::<i32, Rooted<ArrayRef>>(&mut store, "bytes")
+        .unwrap();
     let array = bytes.call(&mut store, 10).unwrap();
     let copy = instance
         .get_typed_func::<(Rooted<ArrayRef>, i32, i32), ()>(&mut store, "copy")
         .unwrap();
     copy.call(&mut store, (array, 5, 5)).unwrap();
     copy.call(&mut store, (array, 10, 0)).unwrap();
-    for (to, count) in [(5, 6), (11, 0), (0, 11), (-1, 1), (0, -1), (i32::MAX, i32::MAX)] {
+    for (to, count) in [
+        (5, 6),
+        (11, 0),
+        (0, 11),
+        (-1, 1),
+        (0, -1),
+        (i32::MAX, i32::MAX),
+    ] {
         let error = copy.call(&mut store, (array, to, count)).unwrap_err();
         assert_eq!(trap(&error), Trap::ArrayOutOfBounds, "{to} {count}");
     }
@@ -253,7 +299,9 @@ fn arrays_of_impossible_sizes_and_copies_out_of_bounds_trap() {
 
 /// Calls a function that keeps 16 bytes alive for each of `count`, in a store that has less.
 fn exhausts(store: &mut Store<sarsen::StoreLimits>, instance: Instance) {
-    let depth = instance.get_typed_func::<i32, i32>(&mut *store, "depth").unwrap();
+    let depth = instance
+        .get_typed_func::<i32, i32>(&mut *store, "depth")
+        .unwrap();
     for _ in 0..3 {
         let error = depth.call(&mut *store, 200_000).unwrap_err();
         assert_eq!(trap(&error), Trap::AllocationTooLarge);
@@ -262,7 +310,9 @@ fn exhausts(store: &mut Store<sarsen::StoreLimits>, instance: Instance) {
         assert_eq!(depth.call(&mut *store, 10_000).unwrap(), 10_000);
     }
     // The host is told, too.
-    let new = instance.get_typed_func::<i32, Rooted<StructRef>>(&mut *store, "new").unwrap();
+    let new = instance
+        .get_typed_func::<i32, Rooted<StructRef>>(&mut *store, "new")
+        .unwrap();
     let mut last = new.call(&mut *store, 0).unwrap();
     let allocator = {
         let ty = last.ty(&*store).unwrap();
@@ -302,11 +352,16 @@ fn the_heaps_limit_is_a_trap_and_the_store_goes_on() {
 #[test]
 fn a_list_of_millions_is_collected_without_recursion() {
     let (mut store, instance) = instance_in(&Engine::default(), POINTS);
-    let depth = instance.get_typed_func::<i32, i32>(&mut store, "depth").unwrap();
+    let depth = instance
+        .get_typed_func::<i32, i32>(&mut store, "depth")
+        .unwrap();
     assert_eq!(depth.call(&mut store, 3_000_000).unwrap(), 3_000_000);
     store.gc(None).unwrap();
     let stats = store.gc_stats();
-    assert!(stats.minor > 0 && stats.full > 0 && stats.bytes_live < 1 << 20, "{stats:?}");
+    assert!(
+        stats.minor > 0 && stats.full > 0 && stats.bytes_live < 1 << 20,
+        "{stats:?}"
+    );
     assert!(stats.bytes_allocated >= 16 * 3_000_000);
 }
 
@@ -349,7 +404,9 @@ fn a_host_function_that_collects_leaves_the_guests_references_intact() {
         )
         .unwrap();
     let instance = linker.instantiate(&mut store, &module).unwrap();
-    let run = instance.get_typed_func::<(), i32>(&mut store, "run").unwrap();
+    let run = instance
+        .get_typed_func::<(), i32>(&mut store, "run")
+        .unwrap();
     for _ in 0..100 {
         assert_eq!(run.call(&mut store, ()).unwrap(), 3);
     }
@@ -375,8 +432,14 @@ fn dynamic_host_functions_get_and_give_objects() {
     let mut object = [Val::null_any_ref()];
     new.call(&mut store, &[Val::I32(9)], &mut object).unwrap();
     let mut result = [Val::null_any_ref()];
-    first.call(&mut store, &[object[0], Val::null_any_ref()], &mut result).unwrap();
-    let found = result[0].unwrap_anyref().unwrap().unwrap_struct(&store).unwrap();
+    first
+        .call(&mut store, &[object[0], Val::null_any_ref()], &mut result)
+        .unwrap();
+    let found = result[0]
+        .unwrap_anyref()
+        .unwrap()
+        .unwrap_struct(&store)
+        .unwrap();
     assert_eq!(found.field(&mut store, 0).unwrap().unwrap_i32(), 9);
     // A result that may not be null must be set.
     let ty = sarsen::FuncType::new(&engine, [], [ty.result(0).unwrap()]);
@@ -389,7 +452,9 @@ fn zeal_of_every_nth_allocation_collects_so_often() {
     let mut config = Config::new();
     config.gc_zeal(NonZeroU32::new(10));
     let (mut store, instance) = instance_in(&Engine::new(&config).unwrap(), POINTS);
-    let depth = instance.get_typed_func::<i32, i32>(&mut store, "depth").unwrap();
+    let depth = instance
+        .get_typed_func::<i32, i32>(&mut store, "depth")
+        .unwrap();
     assert_eq!(depth.call(&mut store, 1000).unwrap(), 1000);
     let minor = store.gc_stats().minor;
     assert!((90..=110).contains(&minor), "{minor}");

@@ -16,7 +16,11 @@ fn is_unrooted<T>(result: sarsen::Result<T>) {
 
 fn is_foreign<T>(result: sarsen::Result<T>) {
     let error = result.err().expect("another store's reference is refused");
-    assert_eq!(error.downcast_ref(), Some(&OwnershipError::WrongStore), "{error}");
+    assert_eq!(
+        error.downcast_ref(),
+        Some(&OwnershipError::WrongStore),
+        "{error}"
+    );
 }
 
 /// A structure with one `i32`, and one with one `anyref`.
@@ -27,11 +31,7 @@ fn structs(store: &mut Store<()>) -> (Rooted<StructRef>, Rooted<StructRef>) {
 }
 
 /// Uses a structure, which has an `anyref`, in every way there is, in a store.
-fn use_everywhere(
-    store: &mut Store<()>,
-    object: Rooted<StructRef>,
-    check: fn(sarsen::Result<()>),
-) {
+fn use_everywhere(store: &mut Store<()>, object: Rooted<StructRef>, check: fn(sarsen::Result<()>)) {
     let (_, good) = structs(store);
     check(object.field(&mut *store, 0).map(drop));
     check(object.set_field(&mut *store, 0, Val::null_any_ref()));
@@ -46,7 +46,11 @@ fn use_everywhere(
     check(any.unwrap_struct(&*store).map(drop));
     check(any.to_raw(&mut *store).map(drop));
     check(ExternRef::convert_any(&mut *store, any).map(drop));
-    check(Val::from(object).matches_ty(&*store, &ValType::ANYREF).map(drop));
+    check(
+        Val::from(object)
+            .matches_ty(&*store, &ValType::ANYREF)
+            .map(drop),
+    );
     check(Val::from(object).to_raw(&mut *store).map(drop));
     let ty = GlobalType::new(ValType::ANYREF, Mutability::Var);
     let global = Global::new(&mut *store, ty.clone(), Val::null_any_ref()).unwrap();
@@ -104,7 +108,14 @@ fn a_handle_of_another_store_is_refused_everywhere() {
     let fields = [Val::null_any_ref()];
     is_foreign(StructRef::new(&mut store, &allocator, &fields));
     // They remain what they are where they belong.
-    assert!(owned.field(&mut other, 0).unwrap().ref_().unwrap().is_null());
+    assert!(
+        owned
+            .field(&mut other, 0)
+            .unwrap()
+            .ref_()
+            .unwrap()
+            .is_null()
+    );
 }
 
 #[test]
@@ -120,7 +131,11 @@ fn types_of_another_engine_are_refused_where_objects_are_made_and_tested() {
     let heap = foreign.clone().into();
     wrong(number.to_anyref().matches_ty(&store, &heap).unwrap_err());
     let reference = ValType::Ref(RefType::new(true, heap));
-    wrong(Val::from(number).matches_ty(&store, &reference).unwrap_err());
+    wrong(
+        Val::from(number)
+            .matches_ty(&store, &reference)
+            .unwrap_err(),
+    );
     let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         StructRefPre::new(&mut store, foreign)
     }));
@@ -238,9 +253,7 @@ fn a_scope_ends_also_when_the_host_function_fails_or_panics() {
     });
     let before = store.gc_stats().scoped_roots;
     fails.call(&mut store, &[Val::I32(0)], &mut []).unwrap_err();
-    let panics = std::panic::AssertUnwindSafe(|| {
-        fails.call(&mut store, &[Val::I32(1)], &mut [])
-    });
+    let panics = std::panic::AssertUnwindSafe(|| fails.call(&mut store, &[Val::I32(1)], &mut []));
     std::panic::catch_unwind(panics).unwrap_err();
     assert_eq!(store.gc_stats().scoped_roots, before);
 }

@@ -79,7 +79,12 @@ fn subtypes_match_their_supertypes_and_only_those() {
     for above in [HeapType::Struct, HeapType::Eq, HeapType::Any] {
         assert!(heap.matches(&above) && !above.matches(&heap));
     }
-    for beside in [HeapType::Array, HeapType::I31, HeapType::Func, HeapType::Extern] {
+    for beside in [
+        HeapType::Array,
+        HeapType::I31,
+        HeapType::Func,
+        HeapType::Extern,
+    ] {
         assert!(!heap.matches(&beside));
     }
     assert!(HeapType::None.matches(&heap) && heap.bottom().is_none() && heap.top().is_any());
@@ -92,7 +97,10 @@ fn impossible_supertypes_are_refused_with_the_reason() {
     let open = open_struct(&engine, None, vec![var(ValType::ANYREF)]).unwrap();
     let refused = |supertype: &StructType, fields| {
         let error = open_struct(&engine, Some(supertype), fields).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(TypeError::Definition { .. })));
+        assert!(matches!(
+            error.downcast_ref(),
+            Some(TypeError::Definition { .. })
+        ));
         error.to_string()
     };
     assert!(refused(&sealed, vec![constant(ValType::I32)]).contains("final"));
@@ -130,7 +138,8 @@ fn types_of_another_engine_are_refused() {
     wrong(StructType::new(&engine, [var(reference.clone())]).unwrap_err());
     let element = var(reference.clone());
     wrong(
-        ArrayType::with_finality_and_supertype(&engine, Finality::Final, None, element).unwrap_err(),
+        ArrayType::with_finality_and_supertype(&engine, Finality::Final, None, element)
+            .unwrap_err(),
     );
     wrong(FuncType::try_new(&engine, [reference], []).unwrap_err());
     let own = open_struct(&engine, None, vec![]).unwrap();

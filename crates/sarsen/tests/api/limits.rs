@@ -1,8 +1,9 @@
 //! Limits on what a store may take.
 
 use sarsen::{
-    Config, Engine, ExternRef, GcHeapOutOfMemory, Instance, LimitError, Memory, MemoryType, Module, Ref, RefType,
-    ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, Table, TableType, Trap,
+    Config, Engine, ExternRef, GcHeapOutOfMemory, Instance, LimitError, Memory, MemoryType, Module,
+    Ref, RefType, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder, Table,
+    TableType, Trap,
 };
 
 const GROWS: &str = r#"(module
@@ -160,7 +161,10 @@ fn host_objects_are_limited() {
             Err(error) => break error,
         }
     };
-    assert!(error.downcast_ref::<GcHeapOutOfMemory<()>>().is_some(), "{error:?}");
+    assert!(
+        error.downcast_ref::<GcHeapOutOfMemory<()>>().is_some(),
+        "{error:?}"
+    );
     assert!((1000..=1 << 17).contains(&made), "{made}");
 }
 

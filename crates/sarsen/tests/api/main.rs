@@ -2,7 +2,10 @@
 //!
 //! One file a concept; what they share is here.
 
+mod bounds;
+mod bulk;
 mod calls;
+mod exceptions;
 mod gc;
 mod gc_externs;
 mod gc_guests;
@@ -16,6 +19,7 @@ mod limits;
 mod linking;
 mod objects;
 mod porting;
+mod threads;
 mod traps;
 mod types;
 mod vectors;

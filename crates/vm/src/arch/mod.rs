@@ -19,6 +19,11 @@ mod x86_64_features;
 pub(crate) use x86_64_features::has_cpu_feature;
 
 #[cfg(target_arch = "x86_64")]
+mod x86_64_bits;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64_bits::count_ones;
+
+#[cfg(target_arch = "x86_64")]
 mod x86_64_cache;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64_cache::prefetch;

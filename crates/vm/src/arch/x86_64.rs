@@ -10,7 +10,7 @@
 //!   | stub (may be gone)  | <- rsp            |                     | <- interrupted rsp
 //!   +---------------------+                   | red zone, 128 bytes |
 //!   | alignment           |                   +---------------------+
-//!   | Resume: pc, sp, fp  | <- rdi: out       | Resume: pc, sp, fp  | <- out
+//!   | Resume              | <- rdi: out       | Resume              | <- out
 //!   | return address      |                   | return address      |
 //!   | land_raise(out)     |                   | land_fault(out, ..) |
 //! ```
@@ -18,7 +18,7 @@
 //! If a pool stack was running, the Rust function is called on the native stack instead, below where the
 //! native stack was left.
 //!
-//! Afterwards rsp, rbp and rip are those of [`Resume`]. All other registers are undefined: what lies
+//! Afterwards rsp, rbp, rip and rax are those of [`Resume`]. All other registers are undefined: what lies
 //! there (the exceptional edge of a `try_call`) assumes nothing of them.
 
 use std::arch::x86_64::__cpuid_count;
@@ -30,7 +30,11 @@ pub(crate) struct Resume {
     pub(crate) pc: usize,
     pub(crate) sp: usize,
     pub(crate) fp: usize,
+    /// What the exceptional edge gets: the exception, or nothing in particular.
+    pub(crate) payload: usize,
 }
+
+const _: () = assert!(size_of::<Resume>() == 32, "the routines make so much room");
 
 /// Calls a Rust function that writes a [`Resume`] to the stack pointer, and goes there. Begins with an
 /// instruction that gives the function's argument.
@@ -42,6 +46,7 @@ macro_rules! leave_by {
                 $($first,)*
                 "call {land}",
                 "mov rcx, [rsp + {pc}]",
+                "mov rax, [rsp + {payload}]",
                 "mov rbp, [rsp + {fp}]",
                 "mov rsp, [rsp + {sp}]",
                 "jmp rcx",
@@ -49,6 +54,7 @@ macro_rules! leave_by {
                 pc = const ::core::mem::offset_of!($crate::arch::Resume, pc),
                 sp = const ::core::mem::offset_of!($crate::arch::Resume, sp),
                 fp = const ::core::mem::offset_of!($crate::arch::Resume, fp),
+                payload = const ::core::mem::offset_of!($crate::arch::Resume, payload),
                 $($($constant = const $value),*)?
             )
         }
@@ -98,6 +104,50 @@ pub(crate) fn stack_pointer() -> usize {
         std::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags));
     }
     sp
+}
+
+/// Copies `len` bytes, which may overlap, as fast as the system's `memmove`.
+///
+/// Rust does not see the accesses: other threads may write what is read, and read what is written, at
+/// the same time, as WebAssembly allows in a shared memory. Then which bytes are seen is not said.
+///
+/// # Safety
+///
+/// Both ranges must be accessible, and no reference to what is written may be in use.
+#[inline]
+pub(crate) unsafe fn copy_bytes(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: a call with the arguments and clobbers of its C signature; the caller's promise.
+    unsafe {
+        std::arch::asm!(
+            "call {memmove}",
+            memmove = in(reg) libc::memmove as *const (),
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            inout("rdx") len => _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// Sets `len` bytes to `value`, as fast as the system's `memset`. As for [`copy_bytes`], other threads
+/// may access them at the same time.
+///
+/// # Safety
+///
+/// The range must be accessible, and no reference to it may be in use.
+#[inline]
+pub(crate) unsafe fn fill_bytes(to: *mut u8, value: u8, len: usize) {
+    // SAFETY: as in `copy_bytes`.
+    unsafe {
+        std::arch::asm!(
+            "call {memset}",
+            memset = in(reg) libc::memset as *const (),
+            inout("rdi") to => _,
+            inout("esi") u32::from(value) => _,
+            inout("rdx") len => _,
+            clobber_abi("C"),
+        );
+    }
 }
 
 /// The registers that matter of what a signal interrupted.

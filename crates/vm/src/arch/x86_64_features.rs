@@ -29,6 +29,8 @@ pub(crate) fn has_cpu_feature(name: &str) -> bool {
         "avx512dq",
         "avx512f",
         "avx512vbmi",
-        "avx512vl"
+        "avx512vl",
+        "avx512vnni",
+        "avxvnni"
     )
 }

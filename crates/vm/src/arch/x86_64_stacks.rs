@@ -136,4 +136,32 @@ macro_rules! start_routine {
 }
 pub(crate) use start_routine;
 
+/// Defines `$throw`, where a suspended stack goes on that is to get an exception instead of values. What
+/// switched there gave the exception as the first word; the stack's `values` are the place where it was
+/// suspended. Makes that place the activation's exit, and calls
+/// `$land: unsafe extern "C" fn(out: *mut Resume, exception: u64)` on the native stack.
+macro_rules! throw_routine {
+    ($throw:ident => $land:path) => {
+        $crate::arch::leave_by!(
+            $throw,
+            $land,
+            "mov rcx, [rsi + {activation}]",
+            "mov rdx, [rdi + {values}]",
+            "mov [rcx + {exit_pc}], rdx",
+            "mov [rcx + {exit_fp}], rbp",
+            "mov rsp, [rcx + {native_sp}]",
+            "and rsp, -16",
+            "sub rsp, 32",
+            "mov rdi, rsp",
+            "mov rsi, rax";
+            activation = const ::sarsen_abi::vmctx::offset::STORE_ACTIVATION,
+            values = const ::sarsen_abi::vmctx::offset::STACK_VALUES,
+            exit_pc = const ::sarsen_abi::vmctx::offset::ACTIVATION_EXIT_PC,
+            exit_fp = const ::sarsen_abi::vmctx::offset::ACTIVATION_EXIT_FP,
+            native_sp = const ::sarsen_abi::vmctx::offset::ACTIVATION_NATIVE_SP
+        );
+    };
+}
+pub(crate) use throw_routine;
+
 const _: () = assert!(RETURNED == u32::MAX);

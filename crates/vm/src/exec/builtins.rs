@@ -10,12 +10,14 @@
 
 use super::host_call::fail;
 use super::landing;
+use crate::arch;
 use crate::instance::{Instance, Reason};
 use crate::stack::{native_call, switch_stack};
+use crate::mem::Expected;
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
 use sarsen_abi::{
-    DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, TypeId, for_each_builtin,
+    DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin,
 };
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
@@ -130,15 +132,13 @@ mod calls {
     }
 
     pub(super) fn move_bytes(_: &Instance, to: u64, from: u64, len: u64) {
-        // SAFETY: compiled code has checked that both ranges lie in memories of its store, which
-        // nobody else uses meanwhile; `copy` allows overlap.
-        unsafe { ptr::copy(from as *const u8, to as *mut u8, len as usize) };
+        // SAFETY: compiled code has checked that both ranges lie in memories of its store.
+        unsafe { arch::copy_bytes(to as *mut u8, from as *const u8, len as usize) };
     }
 
     pub(super) fn fill_bytes(_: &Instance, to: u64, value: u32, len: u64) {
-        // SAFETY: compiled code has checked that the range lies in a memory of its store, which
-        // nobody else uses meanwhile.
-        unsafe { ptr::write_bytes(to as *mut u8, value as u8, len as usize) };
+        // SAFETY: compiled code has checked that the range lies in a memory of its store.
+        unsafe { arch::fill_bytes(to as *mut u8, value as u8, len as usize) };
     }
 
     pub(super) fn memory_init(
@@ -156,6 +156,52 @@ mod calls {
             src,
             len,
         )?)
+    }
+
+    pub(super) fn atomic_wait32(
+        i: &Instance,
+        memory: u32,
+        index: u64,
+        offset: u64,
+        expected: u32,
+        timeout: u64,
+    ) -> Result<u32, Reason> {
+        let memory = MemoryIndex::new(memory);
+        i.atomic_wait(
+            memory,
+            index,
+            offset,
+            Expected::I32(expected),
+            timeout as i64,
+        )
+    }
+
+    pub(super) fn atomic_wait64(
+        i: &Instance,
+        memory: u32,
+        index: u64,
+        offset: u64,
+        expected: u64,
+        timeout: u64,
+    ) -> Result<u32, Reason> {
+        let memory = MemoryIndex::new(memory);
+        i.atomic_wait(
+            memory,
+            index,
+            offset,
+            Expected::I64(expected),
+            timeout as i64,
+        )
+    }
+
+    pub(super) fn atomic_notify(
+        i: &Instance,
+        memory: u32,
+        index: u64,
+        offset: u64,
+        count: u32,
+    ) -> Result<u32, Reason> {
+        Ok(i.atomic_notify(MemoryIndex::new(memory), index, offset, count)?)
     }
 
     pub(super) fn data_drop(i: &Instance, data: u32) {
@@ -312,13 +358,16 @@ mod calls {
         Err(i.cast_failure(reference, target, nullable != 0))
     }
 
-    pub(super) fn gc_remembered_full(i: &Instance) {
-        i.gc_remembered_full();
+    pub(super) fn throw(i: &Instance, exception: u32) -> Result<(), Reason> {
+        Err(i.throw(exception))
     }
 
-    pub(super) fn is_subtype(i: &Instance, actual: u32, expected: u32) -> u32 {
-        let types = i.module().engine().types();
-        u32::from(types.is_subtype(TypeId(actual), TypeId(expected)))
+    pub(super) fn exn_alloc(i: &Instance, tag: u32) -> Result<u32, Reason> {
+        i.exn_alloc(tag)
+    }
+
+    pub(super) fn gc_remembered_full(i: &Instance) {
+        i.gc_remembered_full();
     }
 
     pub(super) fn new_epoch(i: &Instance) -> Result<u64, Reason> {
@@ -333,6 +382,20 @@ mod calls {
 
     pub(super) fn cont_prepare(i: &Instance, cont: u32) -> Result<u64, Reason> {
         i.cont_prepare(cont)
+    }
+
+    pub(super) fn cont_prepare_throw(i: &Instance, cont: u32) -> Result<u64, Reason> {
+        let Some(head) = i.cont_prepare_throw(cont)? else {
+            return Ok(0);
+        };
+        let head = head.as_ptr();
+        // SAFETY: a suspended stack, which is the caller's now. The values that it waits for never come, so
+        // that there is room for where it waits.
+        unsafe {
+            (*head).values = ptr::with_exposed_provenance_mut((*head).pc);
+            (*head).pc = landing::throw_on_stack as *const () as usize;
+        }
+        Ok(head.expose_provenance() as u64)
     }
 
     pub(super) fn cont_bind(

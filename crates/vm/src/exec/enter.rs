@@ -38,7 +38,8 @@ use std::ptr::{self, NonNull};
 /// Why a call did not return, and where.
 #[derive(Debug)]
 pub struct Unwound {
-    /// Why. Never [`Reason::Panic`], because [`enter()`] resumes panics.
+    /// Why. Never [`Reason::Panic`], because [`enter()`] resumes panics. An exception is the store's pending
+    /// one.
     pub reason: Reason,
     /// Where, unless the store's configuration asks for no backtraces.
     pub backtrace: Option<Box<Backtrace>>,
@@ -182,6 +183,12 @@ fn unwound(mut store: NonNull<Store>, backtrace: Option<Box<Backtrace>>) -> Box<
     let reason = unsafe { store.as_mut().take_pending() };
     match reason.expect("compiled code is left for a reason that the store holds") {
         Reason::Panic(payload) => panic::resume_unwind(payload),
+        Reason::Exception { exception, error } => {
+            // SAFETY: as above. Nothing was allocated since the exception was thrown.
+            unsafe { store.as_mut().set_pending_exception(exception) };
+            let reason = Reason::Exception { exception, error };
+            Box::new(Unwound { reason, backtrace })
+        }
         reason => Box::new(Unwound { reason, backtrace }),
     }
 }

@@ -20,6 +20,7 @@
 use super::backtrace::Capture;
 use super::enter::Stay;
 use super::thread;
+use super::throw;
 use super::walk::{Start, Step, Walk};
 use crate::arch::{self, Resume};
 use crate::code::{self, CodeAt};
@@ -29,9 +30,11 @@ use crate::os::signals::{Claimed, FaultKind};
 use crate::stack::recycle_running;
 use sarsen_abi::TrapCode;
 use sarsen_abi::vmctx::VmStoreCtx;
+use std::num::NonZeroU32;
 
 arch::raise_routine!(raise => land_raise);
 arch::landing_routine!(after_fault => land_fault);
+arch::throw_routine!(throw_on_stack => land_throw);
 
 /// The first byte of the instruction (`hlt`) that explicit traps are made of.
 const EXPLICIT_TRAP: u8 = 0xf4;
@@ -98,7 +101,28 @@ unsafe extern "C" fn land_raise(out: *mut Resume) {
             fp: activation.exit_fp,
             is_call: true,
         };
-        leave(ctx, start, out);
+        match throw::catch(ctx, start) {
+            Some(handler) => out.write(handler),
+            None => leave(ctx, start, out),
+        }
+    }
+}
+
+/// Throws an exception where a continuation was suspended that has just been switched to.
+///
+/// # Safety
+///
+/// Called by [`throw_on_stack`], which has recorded that place as the activation's exit.
+unsafe extern "C" fn land_throw(out: *mut Resume, exception: u64) {
+    let ctx = thread::running_store();
+    let exception = NonZeroU32::new(exception as u32).expect("compiled code has checked for null");
+    // SAFETY: the store is alive, and its compiled code waits.
+    unsafe {
+        (*Store::from_ctx(ctx)).set_pending(Reason::Exception {
+            exception,
+            error: None,
+        });
+        land_raise(out);
     }
 }
 
@@ -207,14 +231,17 @@ unsafe fn leave(ctx: *mut VmStoreCtx, start: Start, out: *mut Resume) {
 unsafe fn exceptional_edge(pc: usize, fp: usize) -> Resume {
     // SAFETY: the entry stub belongs to code that the running store keeps alive.
     let at = unsafe { code::lookup(pc) }.expect("an entry stub is compiled code");
-    let landing = at
+    let mut handlers = at
         .code
         .image()
-        .handler_at(at.offset)
+        .handlers_at(at.offset)
         .expect("an entry stub's call has a handler");
+    let frame_offset = handlers.frame().frame_offset;
+    let handler = handlers.next().expect("it has one handler");
     Resume {
-        pc: at.code.ptr_at(landing.offset) as usize,
-        sp: fp - landing.frame_offset as usize,
+        pc: at.code.ptr_at(handler.landing) as usize,
+        sp: fp - frame_offset as usize,
         fp,
+        payload: 0,
     }
 }

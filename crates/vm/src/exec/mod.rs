@@ -26,6 +26,7 @@
 //! | `enter` | the way in, stack limits, and what the way out becomes for the host |
 //! | `host_call` | host functions: panics and errors become reasons |
 //! | `landing` | the way out of abandoned code |
+//! | `throw` | finding who catches an exception |
 //! | `walk` | the one iterator over frames |
 //! | `backtrace` | capturing: addresses only |
 //! | `symbolize` | resolving them: names, files, lines |
@@ -40,6 +41,7 @@ mod landing;
 mod roots;
 mod symbolize;
 mod thread;
+mod throw;
 mod walk;
 
 pub use backtrace::{Backtrace, RawFrame, capture};

@@ -134,6 +134,11 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The stack of the frame that was passed last.
+    pub(super) fn stack(&self) -> *mut VmStack {
+        self.stack.cast_mut()
+    }
+
     /// The frames of this activation, from its stack `stack` on, and those below.
     ///
     /// # Safety

@@ -18,10 +18,13 @@ use std::time::{Duration, Instant};
 const MIN_YOUNG: u32 = 16 << 10;
 /// The nursery is not made smaller than this for the sake of pauses, in bytes.
 const MIN_ADAPTED: u32 = 64 << 10;
+/// So many collections in a row that take too long make the nursery smaller.
+const PATIENCE: u8 = 3;
 /// How much the heap grows by at least, in bytes, where its limit allows.
 const STEP: usize = 64 << 10;
-/// The smallest size of the old space at which it is collected, in bytes.
-const MIN_FULL: usize = 16 << 20;
+/// The old space is collected when it has grown by as much as was live last time, and by so many bytes
+/// at least.
+const MIN_GROWTH: usize = 48 << 20;
 /// Sizes of the nursery are multiples of this, in bytes.
 const GRAIN: u32 = 4 << 10;
 
@@ -35,8 +38,9 @@ impl Heap {
         let initial = self.config.nursery_initial.clamp(MIN_YOUNG as usize, max);
         let sixteenth = (self.config.heap_limit / 16).max(MIN_YOUNG as usize);
         self.config.nursery_max = max;
-        self.young_wanted = (initial.min(sixteenth) as u32).next_multiple_of(GRAIN);
-        self.next_full = MIN_FULL;
+        self.config.nursery_initial = initial.min(sixteenth);
+        self.young_wanted = (self.config.nursery_initial as u32).next_multiple_of(GRAIN);
+        self.next_full = MIN_GROWTH;
         self.patience = self.config.zeal.map_or(0, |n| n.get());
     }
 
@@ -112,7 +116,7 @@ impl Heap {
         }
         let bytes = size as usize;
         let due = self.zeal_is_due();
-        let crowded = self.old_used() + bytes > self.next_full && self.old_used() > MIN_FULL / 2;
+        let crowded = self.old_used() + bytes > self.next_full && self.old_used() > MIN_GROWTH / 4;
         let open = self.young_size > 0;
         if due || crowded || !open || !self.make_room(self.young_size, bytes, world) {
             self.collect(crowded || (open && !due), world)?;
@@ -244,17 +248,17 @@ impl Heap {
         let mut roots = std::mem::take(&mut self.roots);
         roots.clear();
         world.roots(&mut roots);
+        let found = start.elapsed();
         self.verify_with_zeal(&roots);
         let before = self.young_end() - YOUNG;
         let promoted = self.minor(&roots);
-        let minor_pause = start.elapsed();
-        self.adapt_nursery(before, promoted, minor_pause);
+        self.adapt_nursery(before, promoted, found, start.elapsed() - found);
         let now_full = full || self.old_used() > self.next_full || !self.keep_nursery(world);
         let mut room = true;
         if now_full {
             self.full(&roots);
             self.hurry_full = false;
-            self.next_full = (2 * self.old_used()).max(MIN_FULL);
+            self.next_full = self.old_used() + self.old_used().max(MIN_GROWTH);
             room = self
                 .nursery_sizes(MIN_YOUNG)
                 .any(|n| self.make_room(n, 0, world));
@@ -333,19 +337,26 @@ impl Heap {
         })
     }
 
-    /// Chooses the size of the next nursery by what this one's collection has cost: half of it when
-    /// that was too much, twice when there is time and much has survived.
-    fn adapt_nursery(&mut self, used: u32, promoted: u32, pause: Duration) {
+    /// Chooses the size of the next nursery by what this one's collection has cost. Finding the roots
+    /// costs the same whatever the size: if that is most of it, fewer collections are better. Copying
+    /// what survives is what the size decides: half of it when that takes too long again and again (once
+    /// may be the system's doing), twice when there is time and much has survived.
+    fn adapt_nursery(&mut self, used: u32, promoted: u32, roots: Duration, copying: Duration) {
         let Some(target) = self.config.pause_target else {
             return;
         };
-        let smallest = MIN_ADAPTED.min(self.young_wanted);
-        if pause > target {
-            let half = (self.young_wanted / 2).next_multiple_of(GRAIN);
-            self.young_wanted = half.max(smallest);
-        } else if pause < target / 3 && promoted > used / 8 && used >= self.young_wanted / 2 {
-            let twice = self.young_wanted.saturating_mul(2);
-            self.young_wanted = twice.min(self.config.nursery_max as u32 / GRAIN * GRAIN);
+        let wanted = self.young_wanted;
+        let long = copying > target && promoted > used / 8;
+        self.overlong = if long { self.overlong + 1 } else { 0 };
+        let worth_more = promoted > used / 8 || wanted < self.config.nursery_initial as u32;
+        let has_time = copying < target / 3 && worth_more && used >= wanted / 2;
+        if self.overlong >= PATIENCE {
+            self.overlong = 0;
+            let smallest = MIN_ADAPTED.min(wanted);
+            self.young_wanted = (wanted / 2).next_multiple_of(GRAIN).max(smallest);
+        } else if has_time || (roots > copying && roots > target / 8) {
+            let largest = self.config.nursery_max as u32 / GRAIN * GRAIN;
+            self.young_wanted = wanted.saturating_mul(2).min(largest);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::live_map::LiveMap;
 use super::mark::{MIN_STACK, Marking};
 use super::shapes::{Content, Shapes};
 use super::world::Roots;
-use sarsen_abi::heap::{ContLayout, FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::heap::{ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
 use sarsen_abi::stack::OWNER_CLEAN;
 use std::ptr;
 
@@ -100,6 +100,16 @@ impl Sliding<'_> {
                 for field in [ContLayout::REFS, ContLayout::BITS] {
                     // SAFETY: a field of the object.
                     unsafe { self.update(self.base.add((at + field) as usize).cast()) };
+                }
+            }
+            Content::Exn => {
+                // SAFETY: within the object, whose size was checked.
+                let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
+                // One without a shape was reported by `mark`.
+                let references = self.shapes.exn_references(tag, size);
+                for &offset in references.into_iter().flat_map(|offsets| offsets.iter()) {
+                    // SAFETY: an argument of the exception.
+                    unsafe { self.update(self.base.add((at + offset) as usize).cast()) };
                 }
             }
             Content::Numbers | Content::Extern | Content::Unknown => {}

@@ -21,6 +21,13 @@ pub struct Place {
     slot: Slot,
 }
 
+impl Place {
+    /// A field that was found in an object which was checked.
+    pub(super) fn new(ty: FieldType<TypeId>, at: usize, slot: Slot) -> Place {
+        Place { ty, at, slot }
+    }
+}
+
 impl Heap {
     /// Holds on to a structure or array type that is registered, for as long as the heap exists.
     pub fn learn_type(&mut self, ty: TypeId) {

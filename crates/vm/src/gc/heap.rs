@@ -52,6 +52,8 @@ pub struct Heap {
     pub(super) young_touched: u32,
     /// The size that the nursery should have.
     pub(super) young_wanted: u32,
+    /// How many minor collections in a row took too long.
+    pub(super) overlong: u8,
     /// How much the heap may have, in bytes: the limiter has agreed.
     pub(super) granted: usize,
     /// How large the old space is to be when it is collected next, in bytes.
@@ -105,6 +107,7 @@ impl Heap {
             young_size: 0,
             young_touched: YOUNG,
             young_wanted: 0,
+            overlong: 0,
             granted: 0,
             next_full: 0,
             refusal: None,

@@ -4,6 +4,7 @@
 //! goes. All words of a live object are marked, so that a live word's new place is its block's, plus 8
 //! bytes for each live word before it in the block.
 
+use crate::arch;
 use crate::os::pages::{PAGE_SIZE, Reservation};
 use rustix::io;
 use sarsen_abi::heap::{ALIGNMENT, FIRST, YOUNG};
@@ -23,6 +24,8 @@ pub(super) struct LiveMap {
     pages: Reservation,
     /// The end of the old space, as an offset.
     end: u32,
+    /// The number of blocks that hold objects.
+    blocks: usize,
 }
 
 impl LiveMap {
@@ -31,6 +34,7 @@ impl LiveMap {
         Ok(LiveMap {
             pages: Reservation::new_zeroed(size)?,
             end: FIRST,
+            blocks: 0,
         })
     }
 
@@ -38,33 +42,30 @@ impl LiveMap {
     pub(super) fn begin(&mut self, end: u32) {
         assert!((FIRST..=YOUNG).contains(&end));
         self.end = end;
+        self.blocks = end.div_ceil(BLOCK) as usize;
     }
 
-    /// The number of blocks that hold objects.
-    fn blocks(&self) -> usize {
-        self.end.div_ceil(BLOCK) as usize
-    }
-
+    #[inline(always)]
     fn bits(&self) -> &[u64] {
         // SAFETY: a table of so many words, all initialized; writing needs a mutable borrow.
-        unsafe { std::slice::from_raw_parts(self.pages.base().cast(), self.blocks()) }
+        unsafe { std::slice::from_raw_parts(self.pages.base().cast(), self.blocks) }
     }
 
+    #[inline(always)]
     fn bits_mut(&mut self) -> &mut [u64] {
         // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.pages.base().cast(), self.blocks()) }
+        unsafe { std::slice::from_raw_parts_mut(self.pages.base().cast(), self.blocks) }
     }
 
+    #[inline(always)]
     fn places(&self) -> &[u32] {
         // SAFETY: as above; the places follow the bits.
-        unsafe { std::slice::from_raw_parts(self.pages.ptr_at(BITS_SIZE).cast(), self.blocks()) }
+        unsafe { std::slice::from_raw_parts(self.pages.ptr_at(BITS_SIZE).cast(), self.blocks) }
     }
 
     fn places_mut(&mut self) -> &mut [u32] {
         // SAFETY: as above.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.pages.ptr_at(BITS_SIZE).cast(), self.blocks())
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.pages.ptr_at(BITS_SIZE).cast(), self.blocks) }
     }
 
     /// Marks the word at `at`; false when it was marked already.
@@ -117,9 +118,9 @@ impl LiveMap {
     /// Works out where everything goes. Returns the new end of the old space.
     pub(super) fn place(&mut self) -> u32 {
         let mut next = FIRST;
-        for block in 0..self.blocks() {
+        for block in 0..self.blocks {
             self.places_mut()[block] = next;
-            next += self.bits()[block].count_ones() * ALIGNMENT;
+            next += arch::count_ones(self.bits()[block]) * ALIGNMENT;
         }
         next
     }
@@ -128,13 +129,13 @@ impl LiveMap {
     #[inline(always)]
     pub(super) fn new_place(&self, at: u32) -> u32 {
         let block = (at / BLOCK) as usize;
-        let before = (1 << (at / ALIGNMENT % 64)) - 1;
-        self.places()[block] + (self.bits()[block] & before).count_ones() * ALIGNMENT
+        let before = self.bits()[block] & ((1 << (at / ALIGNMENT % 64)) - 1);
+        self.places()[block] + arch::count_ones(before) * ALIGNMENT
     }
 
     /// Ends a collection: forgets everything.
     pub(super) fn clear(&mut self) {
-        let blocks = self.blocks();
+        let blocks = self.blocks;
         let bytes = (blocks * size_of::<u64>()).next_multiple_of(PAGE_SIZE);
         let cleared = bytes > MEMSET_LIMIT && {
             let places = (blocks * size_of::<u32>()).next_multiple_of(PAGE_SIZE);

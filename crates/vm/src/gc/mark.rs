@@ -12,7 +12,7 @@ use super::live_map::LiveMap;
 use super::shapes::{Content, Shape, Shapes};
 use crate::arch;
 use crate::stack::FrameMaps;
-use sarsen_abi::heap::{ALIGNMENT, ContLayout, FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::heap::{ALIGNMENT, ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
 use sarsen_abi::stack::VmStack;
 use sarsen_abi::vmctx::VmStoreCtx;
 
@@ -184,6 +184,7 @@ impl<'a> Marking<'a> {
             Content::References => self.visit_elements(at, 0, second),
             Content::Large => self.visit_large(at, shape.references as usize),
             Content::Cont => self.visit_cont(at),
+            Content::Exn => self.visit_exn(at, second),
             Content::Numbers | Content::Extern | Content::Unknown => {}
         }
     }
@@ -222,6 +223,20 @@ impl<'a> Marking<'a> {
                 let maps = std::ptr::from_mut(self.frame_maps);
                 (*maps).suspended(stack, &mut |slot| self.visit(slot));
             }
+        }
+    }
+
+    #[inline(never)]
+    fn visit_exn(&mut self, at: u32, size: u32) {
+        // SAFETY: within the object, whose size was checked.
+        let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
+        let Some(references) = self.shapes.exn_references(tag, size).cloned() else {
+            self.damaged = true;
+            return;
+        };
+        for &offset in &*references {
+            // SAFETY: an argument of the exception.
+            unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
         }
     }
 

@@ -22,7 +22,7 @@ use super::shapes::{Content, Shapes};
 use super::world::Roots;
 use crate::arch;
 use crate::stack::{FrameMaps, forget_ran, recycle};
-use sarsen_abi::heap::{ALIGNMENT, ContLayout, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
+use sarsen_abi::heap::{ALIGNMENT, ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::VmStoreCtx;
 use std::ptr;
@@ -179,6 +179,7 @@ impl Evacuation<'_> {
             }
             Content::Large => self.scan_large(at, shape.references as usize),
             Content::Cont => self.scan_cont(at),
+            Content::Exn => self.scan_exn(at, second),
             Content::Numbers | Content::Extern | Content::Unknown => {}
         }
         size
@@ -247,6 +248,20 @@ impl Evacuation<'_> {
         for field in 0..self.shapes.offsets[offsets].len() {
             let offset = self.shapes.offsets[offsets][field];
             // SAFETY: a field of the object.
+            unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
+        }
+    }
+
+    #[inline(never)]
+    fn scan_exn(&mut self, at: u32, size: u32) {
+        // SAFETY: within the object, whose size was checked.
+        let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
+        let Some(references) = self.shapes.exn_references(tag, size).cloned() else {
+            self.report();
+            return;
+        };
+        for &offset in &*references {
+            // SAFETY: an argument of the exception.
             unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
         }
     }

@@ -36,6 +36,7 @@
 //! | `shapes` | types as the collector sees them |
 //! | `objects`, `elements`, `fields` | typed access |
 //! | `conts` | continuations, and the stacks that belong to them |
+//! | `exns` | exceptions, and the tags that tell what is in them |
 //! | `externs`, `funcs`, `handles` | what is beside the heap |
 //! | `verify` | a check of everything, for zeal |
 //!
@@ -51,6 +52,7 @@ mod compact;
 mod config;
 mod conts;
 mod elements;
+mod exns;
 mod externs;
 mod fields;
 mod funcs;

@@ -260,7 +260,7 @@ impl Heap {
     fn shape_for(&mut self, ty: TypeId) -> Result<Shape, HeapError> {
         let shape = self.shapes.get(ty.0);
         match shape.content {
-            Content::Unknown | Content::Extern => Err(HeapError::Corrupt),
+            Content::Unknown | Content::Extern | Content::Exn => Err(HeapError::Corrupt),
             _ => Ok(shape),
         }
     }
@@ -322,9 +322,13 @@ impl Heap {
         let layout = unsafe { &*layout_of(self) };
         assert_eq!(layout.fields.len(), fields.len(), "a value for each field");
         let is_reference = |at: usize| layout.fields[at].1 == Slot::Reference;
-        let (at, references) = match self.try_allocate_small(layout.size) {
-            Some(at) if layout.size <= MAX_SMALL => (at, None),
-            _ => {
+        let small = layout.size <= MAX_SMALL;
+        let at_once = small
+            .then(|| self.try_allocate_small(layout.size))
+            .flatten();
+        let (at, references) = match at_once {
+            Some(at) => (at, None),
+            None => {
                 let held = (0..fields.len()).filter(|&at| is_reference(at));
                 let mut held: SmallVec<[u32; 16]> = held.map(|at| fields[at].0 as u32).collect();
                 let at = self.holding(&mut held, |heap| {

@@ -4,11 +4,12 @@
 //! A store learns a type when it first meets an object of it, and holds on to the type from then on.
 //! An id that is found in the heap proves nothing: one that no type has gives no shape.
 
+use super::exns::TagShape;
 use crate::types::{Defined, RegisteredType, Registry, Shape as TypeShape};
 use sarsen_abi::TypeId;
 use sarsen_abi::heap::{
-    ALIGNMENT, BITS_TYPE, CONT_TYPE, ContLayout, EXTERN_TYPE, FIRST_TYPE, HEADER_SIZE, REFS_TYPE,
-    ROW_SIZE, Slot, StructLayout,
+    ALIGNMENT, BITS_TYPE, CONT_TYPE, ContLayout, EXN_TYPE, EXTERN_TYPE, FIRST_TYPE, HEADER_SIZE,
+    MAX_EXN, REFS_TYPE, ROW_SIZE, Slot, StructLayout,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(super) enum Content {
     Extern,
     /// A continuation ([`ContLayout`]): two references, and perhaps a stack.
     Cont,
+    /// An exception, whose tag tells where its references are: [`Shapes::exn_references`].
+    Exn,
 }
 
 /// What the collector must know of a type.
@@ -71,6 +74,10 @@ impl Shape {
                 let bytes = u64::from(HEADER_SIZE) + (u64::from(word) << self.element_log2);
                 Some(bytes.next_multiple_of(u64::from(ALIGNMENT)))
             }
+            Content::Exn => {
+                let sizes = HEADER_SIZE + ALIGNMENT..=MAX_EXN;
+                (sizes.contains(&word) && word.is_multiple_of(ALIGNMENT)).then_some(u64::from(word))
+            }
             Content::Unknown => None,
         }
     }
@@ -87,6 +94,8 @@ pub(super) struct Shapes {
     pub(super) offsets: Vec<Box<[u32]>>,
     /// The types that were learned.
     held: Vec<RegisteredType>,
+    /// The store's tags, by number less one.
+    pub(super) tags: Vec<TagShape>,
 }
 
 impl Shapes {
@@ -97,7 +106,13 @@ impl Shapes {
             pages: Vec::new(),
             offsets: Vec::new(),
             held: Vec::new(),
+            tags: Vec::new(),
         };
+        let exceptions = Shape {
+            content: Content::Exn,
+            ..UNKNOWN
+        };
+        shapes.insert(EXN_TYPE.0, exceptions);
         let boxes = Shape {
             content: Content::Extern,
             size: EXTERN_SIZE,

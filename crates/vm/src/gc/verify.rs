@@ -9,7 +9,7 @@ use super::remember::is_young;
 use super::shapes::Content;
 use super::world::Roots;
 use hashbrown::HashSet;
-use sarsen_abi::heap::{ContLayout, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
+use sarsen_abi::heap::{ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
 use std::ops::Range;
 
 /// What is written over what was freed: neither a type, nor a reference to anything.
@@ -125,6 +125,18 @@ impl Heap {
                 Content::Large => {
                     let offsets = &self.shapes.offsets[shape.references as usize];
                     visit(at, &mut offsets.iter().map(|offset| at + offset));
+                }
+                Content::Exn => {
+                    // SAFETY: within the object, whose size was checked.
+                    let tag = unsafe {
+                        self.base()
+                            .add((at + EXN_TAG) as usize)
+                            .cast::<u32>()
+                            .read()
+                    };
+                    let references = self.shapes.exn_references(tag, size);
+                    let references = references.unwrap_or_else(|| panic!("{at:#x} has tag {tag}"));
+                    visit(at, &mut references.iter().map(|offset| at + offset));
                 }
                 Content::References => visit(at, &mut (0..second).map(|i| fields + 4 * i)),
                 Content::Cont => {

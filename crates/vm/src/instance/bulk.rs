@@ -7,7 +7,7 @@
 //!
 //! Called by `exec`'s builtins.
 
-use super::instance::Instance;
+use super::instance::{Instance, InstanceMemory};
 use super::reason::HostError;
 use super::store::Store;
 use sarsen_abi::MemoryIndex;
@@ -30,6 +30,13 @@ impl Instance {
         delta: u64,
     ) -> Result<Option<u64>, HostError> {
         // SAFETY: a memory of the store that compiled code has just called out of.
-        unsafe { self.owner().grow_memory(self.memory(memory), delta) }
+        unsafe {
+            match self.memory(memory) {
+                InstanceMemory::Own(memory) => self.owner().grow_memory(memory, delta),
+                InstanceMemory::Shared(memory) => {
+                    self.owner().grow_shared_memory(memory.as_ref(), delta)
+                }
+            }
+        }
     }
 }

@@ -143,6 +143,23 @@ impl Instance {
         Ok(stack.as_ptr().expose_provenance() as u64)
     }
 
+    /// See [`sarsen_abi::Builtin::ContPrepareThrow`]; where execution goes on in the stack is still to be
+    /// changed. `None` for a fresh continuation.
+    pub(crate) fn cont_prepare_throw(&self, cont: u32) -> Result<Option<NonNull<VmStack>>, Reason> {
+        let store = self.store_mut();
+        Ok(match store.usable(cont)?.0 {
+            Usable::Fresh(_) => {
+                store.heap_mut().consume_fresh(cont);
+                None
+            }
+            Usable::Suspended(head) => {
+                // SAFETY: the head of a suspended chain of this store.
+                unsafe { relist(store.ctx(), head) };
+                NonNull::new(head)
+            }
+        })
+    }
+
     /// `cont.bind`
     ///
     /// # Safety

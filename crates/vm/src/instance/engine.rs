@@ -6,6 +6,7 @@
 
 use super::heap::FrameRoots;
 use super::module::CompiledModule;
+use super::parking;
 use crate::gc::RangePool;
 use crate::mem::{BlockPool, SlotPool};
 use crate::stack::{StackConfig, StackPool};
@@ -14,7 +15,7 @@ use hashbrown::HashMap;
 use sarsen_abi::builtin::BuiltinTable;
 use sarsen_abi::{Settings, TypeId, TypeIndex};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 /// What all stores and modules of one engine share. See the module's page.
@@ -28,6 +29,8 @@ pub struct Engine {
     builtins: Builtins,
     frame_roots: FrameRoots,
     epoch: AtomicU64,
+    /// How many threads wait in shared memories, and must be told of a new epoch.
+    pub(super) parked: AtomicUsize,
     stubs: RwLock<HashMap<TypeId, StubSource>>,
 }
 
@@ -84,6 +87,7 @@ impl Engine {
             builtins: Builtins(builtins),
             frame_roots,
             epoch: AtomicU64::new(0),
+            parked: AtomicUsize::new(0),
             stubs: RwLock::default(),
         }))
     }
@@ -130,12 +134,16 @@ impl Engine {
 
     /// The epoch.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+        self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Advances the epoch by one. Async-signal-safe.
+    /// Advances the epoch by one, and wakes whoever waits in a shared memory but not beyond it.
+    /// Async-signal-safe.
     pub fn increment_epoch(&self) {
-        self.epoch.fetch_add(1, Ordering::Relaxed);
+        let epoch = self.epoch.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+        if self.parked.load(Ordering::SeqCst) > 0 {
+            parking::wake_for_epoch(self, epoch);
+        }
     }
 
     /// Where compiled code reads the epoch. Valid as long as the engine.

@@ -41,6 +41,8 @@ impl World for Outside<'_> {
     fn roots(&mut self, roots: &mut Roots) {
         let store = &*self.0;
         (store.engine.frame_roots())(store, &mut |slot| roots.slot(slot));
+        roots.slot(&raw mut self.0.pending_exception);
+        let store = &*self.0;
         for &global in &store.collected_globals {
             roots.slot(global.as_ptr().cast());
         }

@@ -8,7 +8,7 @@ use super::stable::Stable;
 use super::store::{Store, TooMany};
 use super::upcalls::ResourceCounts;
 use crate::gc::HeapError;
-use crate::mem::{LinearMemory, MemoryError, Table, TableError};
+use crate::mem::{LinearMemory, MemoryError, SharedGrowError, SharedMemory, Table, TableError};
 use sarsen_abi::TypeId;
 use sarsen_abi::types::{MemoryType, TableType};
 use sarsen_abi::vmctx::{ValRaw, VmGlobal, VmTag};
@@ -151,8 +151,11 @@ impl Store {
 
     /// Makes a tag. Its type must stay registered as long as the store ([`Store::keep_type`]).
     pub fn new_tag(&mut self, type_id: TypeId) -> NonNull<VmTag> {
-        let tag = Stable::new(VmTag { type_id });
+        let tag = Stable::new(VmTag { type_id, id: 0 });
         let at = tag.as_non_null();
+        let id = self.heap_mut().add_tag(at, type_id);
+        // SAFETY: ours, and nobody else knows of it yet.
+        unsafe { (*at.as_ptr()).id = id };
         self.tags.push(tag);
         at
     }
@@ -209,6 +212,39 @@ impl Store {
                 self.ask(|u| u.memory_grow_failed(&message))
                     .unwrap_or(Ok(()))?;
                 Ok(None)
+            }
+        }
+    }
+
+    /// Grows a shared memory by `delta` pages, as [`Store::grow_memory`]. The limiter that is asked is this
+    /// store's; when another thread grows the memory meanwhile, it is asked again.
+    ///
+    /// # Errors
+    ///
+    /// What the embedder's limiter returns.
+    pub fn grow_shared_memory(
+        &self,
+        memory: &SharedMemory,
+        delta: u64,
+    ) -> Result<Option<u64>, HostError> {
+        let ty = memory.ty();
+        let mut pages = memory.size_pages();
+        loop {
+            let current = bytes(ty, Some(pages));
+            let desired = bytes(ty, pages.checked_add(delta));
+            let agreed = self.ask(|u| u.memory_growing(current, desired, maximum_bytes(ty)));
+            if !agreed.unwrap_or(Ok(true))? {
+                return Ok(None);
+            }
+            match memory.grow_from(pages, delta) {
+                Ok(()) => return Ok(Some(pages)),
+                Err(SharedGrowError::Changed(now)) => pages = now,
+                Err(SharedGrowError::Failed(error)) => {
+                    let message = error.to_string();
+                    self.ask(|u| u.memory_grow_failed(&message))
+                        .unwrap_or(Ok(()))?;
+                    return Ok(None);
+                }
             }
         }
     }

@@ -114,6 +114,14 @@ pub(super) unsafe fn check(
     }
     let types = module.engine().types();
     for (position, (slot, import)) in wanted.iter().zip(imports).enumerate() {
+        if let Import::Extern(Extern::SharedMemory(memory)) = import {
+            // What code leaves unchecked depends on the engine's settings.
+            assert!(
+                // SAFETY: the caller's promise.
+                unsafe { memory.as_ref() }.is_of(module.engine().slots()),
+                "a shared memory of another engine"
+            );
+        }
         // SAFETY: the caller's promise.
         let found = unsafe {
             // Nearly every import is a function of exactly the type that is wanted.

@@ -15,7 +15,7 @@ use super::module::CompiledModule;
 use super::segments::EvaluatedSegments;
 use super::stable::Stable;
 use super::store::Store;
-use crate::mem::{Block, LinearMemory, Table};
+use crate::mem::{Block, LinearMemory, SharedMemory, Table};
 use sarsen_abi::types::{GlobalType, MemoryType, TableType};
 use sarsen_abi::vmctx::{VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmMemory, VmTable, VmTag};
 use sarsen_abi::{EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TypeId};
@@ -35,6 +35,8 @@ pub enum Extern {
     Table(NonNull<Table>),
     /// A linear memory.
     Memory(NonNull<LinearMemory>),
+    /// A shared linear memory. It belongs to no store; the pointer is to a handle that somebody has.
+    SharedMemory(NonNull<SharedMemory>),
     /// A global, and its type.
     Global(NonNull<VmGlobal>, GlobalType<TypeId>),
     /// A tag.
@@ -54,6 +56,13 @@ impl Extern {
                 Extern::Func(func) => ExternType::Func(func.as_ref().type_id),
                 Extern::Table(table) => ExternType::Table(current_table_type(table.as_ref())),
                 Extern::Memory(memory) => ExternType::Memory(current_memory_type(memory.as_ref())),
+                Extern::SharedMemory(memory) => {
+                    let memory = memory.as_ref();
+                    ExternType::Memory(MemoryType {
+                        minimum: memory.size_pages(),
+                        ..*memory.ty()
+                    })
+                }
                 Extern::Global(_, ty) => ExternType::Global(*ty),
                 Extern::Tag(tag) => ExternType::Tag(tag.as_ref().type_id),
             }
@@ -75,17 +84,28 @@ fn current_memory_type(memory: &LinearMemory) -> MemoryType {
     }
 }
 
+/// A memory of an instance, its own or imported.
+#[derive(Clone, Copy, Debug)]
+pub enum InstanceMemory {
+    /// One that its store alone uses.
+    Own(NonNull<LinearMemory>),
+    /// A shared one; the handle is the instance's.
+    Shared(NonNull<SharedMemory>),
+}
+
 /// An instance of a module in a store. See the module's page.
 pub struct Instance {
     pub(super) module: Arc<CompiledModule>,
     store: NonNull<Store>,
     /// Every memory, imported ones first.
-    pub(super) memories: SmallVec<[NonNull<LinearMemory>; 1]>,
+    pub(super) memories: SmallVec<[InstanceMemory; 1]>,
     /// Every table, imported ones first.
     pub(super) tables: SmallVec<[NonNull<Table>; 1]>,
     /// The memories that it defines. They keep their cells in the block: declared, so dropped,
     /// before it.
     pub(super) own_memories: SmallVec<[Stable<LinearMemory>; 1]>,
+    /// Handles of its shared memories, imported ones too.
+    pub(super) shared_memories: Vec<Stable<SharedMemory>>,
     /// The tables that it defines; as above.
     pub(super) own_tables: SmallVec<[Stable<Table>; 1]>,
     /// The passive segments that were dropped.
@@ -116,6 +136,7 @@ impl Instance {
             memories: SmallVec::new(),
             tables: SmallVec::new(),
             own_memories: SmallVec::new(),
+            shared_memories: Vec::new(),
             own_tables: SmallVec::new(),
             dropped_data: DroppedSegments::default(),
             dropped_elements: DroppedSegments::default(),
@@ -183,7 +204,10 @@ impl Instance {
                 Extern::Func(self.func(func).expect("what is exported has a reference"))
             }
             EntityIndex::Table(table) => Extern::Table(self.table(table)),
-            EntityIndex::Memory(memory) => Extern::Memory(self.memory(memory)),
+            EntityIndex::Memory(memory) => match self.memory(memory) {
+                InstanceMemory::Own(memory) => Extern::Memory(memory),
+                InstanceMemory::Shared(memory) => Extern::SharedMemory(memory),
+            },
             EntityIndex::Global(global) => {
                 Extern::Global(self.global(global), self.module.global_type(global))
             }
@@ -205,8 +229,16 @@ impl Instance {
 
     /// A linear memory.
     #[inline]
-    pub fn memory(&self, memory: MemoryIndex) -> NonNull<LinearMemory> {
+    pub fn memory(&self, memory: MemoryIndex) -> InstanceMemory {
         self.memories[memory.index()]
+    }
+
+    /// Adds a shared memory, imported or defined, of which every instance that uses it has a handle.
+    pub(super) fn push_shared(&mut self, memory: SharedMemory) {
+        let memory = Stable::new(memory);
+        self.memories
+            .push(InstanceMemory::Shared(memory.as_non_null()));
+        self.shared_memories.push(memory);
     }
 
     /// What compiled code sees of a table, now.
@@ -218,7 +250,12 @@ impl Instance {
     /// What compiled code sees of a memory, now.
     pub(super) fn vm_memory(&self, memory: MemoryIndex) -> VmMemory {
         // SAFETY: memories live as long as the store, and nobody writes the cell meanwhile.
-        unsafe { self.memory(memory).as_ref().vm().read() }
+        unsafe {
+            match self.memory(memory) {
+                InstanceMemory::Own(memory) => memory.as_ref().vm().read(),
+                InstanceMemory::Shared(memory) => memory.as_ref().snapshot(),
+            }
+        }
     }
 
     /// A global.
@@ -266,13 +303,18 @@ impl Instance {
         self.at((first + func.index() * size_of::<VmHostCtx>()) as u32)
     }
 
-    /// Whether a fault at `address` is in the reservation of a memory that it defines.
+    /// Whether a fault at `address` is in the reservation of a memory that it defines, or of a shared
+    /// one.
     pub(super) fn owns_address(&self, address: usize) -> bool {
         let contains = |memory: &Stable<LinearMemory>| {
             // SAFETY: ours, and nothing of the store runs.
             unsafe { memory.as_non_null().as_ref() }.contains(address)
         };
-        self.own_memories.iter().any(contains)
+        let shared = |memory: &Stable<SharedMemory>| {
+            // SAFETY: ours, and nobody refers to it otherwise than shared.
+            unsafe { memory.as_non_null().as_ref() }.contains(address)
+        };
+        self.own_memories.iter().any(contains) || self.shared_memories.iter().any(shared)
     }
 }
 

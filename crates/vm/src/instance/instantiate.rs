@@ -10,14 +10,14 @@
 
 use super::host_objects::CreateError;
 use super::imports::{self, Import, ImportMismatch};
-use super::instance::{Extern, Instance};
+use super::instance::{Extern, Instance, InstanceMemory};
 use super::module::CompiledModule;
 use super::reason::{HostError, Reason};
 use super::stable::Stable;
 use super::store::Store;
 use super::upcalls::ResourceCounts;
 use crate::gc::HeapError;
-use crate::mem::{LinearMemory, Table};
+use crate::mem::{LinearMemory, SharedMemory, Table};
 use sarsen_abi::vmctx::{
     ContextHeader, HOSTCTX_MAGIC, VMCTX_MAGIC, VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmTag,
 };
@@ -102,7 +102,7 @@ impl From<Reason> for InstantiateError {
         match reason {
             Reason::Trap(code) => InstantiateError::Trap(code),
             Reason::Error(error) => InstantiateError::Heap(HeapError::Host(error)),
-            Reason::Cast(_) | Reason::Panic(_) => {
+            Reason::Cast(_) | Reason::Exception { .. } | Reason::Panic(_) => {
                 unreachable!("constant expressions neither cast nor call the host")
             }
         }
@@ -125,11 +125,11 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// Panics when the module is of another engine.
+    /// Panics when the module, or a shared memory that is imported, is of another engine.
     ///
     /// # Safety
     ///
-    /// The imports must be of this store, or host functions of its engine that stay alive as long
+    /// The imports must be of this store, or shared memories, or host functions of its engine that stay alive as long
     /// as it. Nothing of this store may run meanwhile.
     pub unsafe fn instantiate(
         &mut self,
@@ -186,7 +186,7 @@ impl Store {
             write_funcrefs(instance);
             make_memories(self, instance)?;
             make_tables(self, instance)?;
-            write_tags(instance);
+            write_tags(self, instance);
         }
         if module.uses_heap() {
             self.reserve_heap().map_err(CreateError::Heap)?;
@@ -252,9 +252,16 @@ unsafe fn write_imports(store: &mut Store, instance: &mut Instance, imports: &[I
                     instance.at(layout.imported_table(index)).write(cell);
                 }
                 (EntityIndex::Memory(index), Import::Extern(Extern::Memory(memory))) => {
-                    instance.memories.push(*memory);
+                    instance.memories.push(InstanceMemory::Own(*memory));
                     let cell = memory.as_ref().vm();
                     instance.at(layout.imported_memory(index)).write(cell);
+                }
+                (EntityIndex::Memory(index), Import::Extern(Extern::SharedMemory(memory))) => {
+                    let memory = memory.as_ref().clone();
+                    instance
+                        .at(layout.imported_memory(index))
+                        .write(memory.vm());
+                    instance.push_shared(memory);
                 }
                 (EntityIndex::Global(index), Import::Extern(Extern::Global(global, _))) => {
                     instance.at(layout.imported_global(index)).write(*global);
@@ -350,10 +357,19 @@ unsafe fn make_memories(store: &Store, instance: &mut Instance) -> Result<(), Cr
         let index = MemoryIndex::from_usize(imported + position);
         let cell = instance.at(module.layout().defined_memory(index));
         let image = module.memory_image(position);
+        if ty.shared {
+            let memory = SharedMemory::new(store.engine().slots(), *ty, image)?;
+            // SAFETY: the layout has a place for it.
+            unsafe { cell.cast().write(memory.vm()) };
+            instance.push_shared(memory);
+            continue;
+        }
         // SAFETY: the cell lies in the block, which the instance drops after its memories.
         let memory = unsafe { LinearMemory::new(store.engine().slots(), *ty, image, cell)? };
         let memory = Stable::new(memory);
-        instance.memories.push(memory.as_non_null());
+        instance
+            .memories
+            .push(InstanceMemory::Own(memory.as_non_null()));
         instance.own_memories.push(memory);
     }
     Ok(())
@@ -381,17 +397,15 @@ unsafe fn make_tables(store: &Store, instance: &mut Instance) -> Result<(), Crea
 /// # Safety
 ///
 /// The instance must be new.
-unsafe fn write_tags(instance: &Instance) {
+unsafe fn write_tags(store: &mut Store, instance: &Instance) {
     let module = &instance.module;
     for index in module.module().num_imports.tags as usize..module.module().tags.len() {
         let index = TagIndex::from_usize(index);
         let type_id = module.tag_type(index);
+        let tag: NonNull<VmTag> = instance.at(module.layout().defined_tag(index));
+        let id = store.heap_mut().add_tag(tag, type_id);
         // SAFETY: the layout has a place for it.
-        unsafe {
-            instance
-                .at(module.layout().defined_tag(index))
-                .write(VmTag { type_id })
-        };
+        unsafe { tag.write(VmTag { type_id, id }) };
     }
 }
 

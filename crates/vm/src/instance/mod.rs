@@ -7,12 +7,15 @@
 //! | `engine` | what all stores of an engine share: types, recycled storage, epoch, stubs |
 //! | `module` | a module ready to be instantiated, shared by all stores |
 //! | `store` | the untyped store: what lives and dies together |
+//! | `exceptions` | exceptions, the pending one, who catches |
 //! | `host_objects` | memories, tables, globals and tags that the host makes; growing them |
 //! | `instance` | an instance: its vmctx, and finding things in it |
 //! | `instantiate` | making one |
 //! | `imports` | checking what is imported |
 //! | `segments` | element and data segments |
 //! | `bulk` | `memory.*` instructions, for `exec`'s builtins |
+//! | `atomics` | waiting and notifying, for `exec`'s builtins |
+//! | `parking` | threads that wait in shared memories |
 //! | `const_expr` | initial values and offsets |
 //! | `host_func` | host functions as compiled code calls them |
 //! | `heap` | the collected heap: its roots, and what the API does with objects |
@@ -31,11 +34,13 @@
 //! What changes inside an instance after it is made is in cells.
 
 mod arrays;
+mod atomics;
 mod bulk;
 mod config;
 mod const_expr;
 mod continuations;
 mod engine;
+mod exceptions;
 mod extern_type;
 mod heap;
 mod host_func;
@@ -48,6 +53,7 @@ mod imports;
 mod instance;
 mod instantiate;
 mod module;
+mod parking;
 mod reason;
 mod segments;
 mod stable;
@@ -64,14 +70,16 @@ pub use crate::gc::{
 };
 pub use config::{BacktraceLimits, StoreConfig};
 pub use engine::{Engine, Stubs};
+pub(crate) use exceptions::{CallHandlers, Catches, CaughtAt};
 pub use extern_type::ExternType;
 pub use heap::FrameRoots;
 pub use host_func::{HostCall, HostFunc, MissingStubs};
 pub use host_objects::CreateError;
 pub use imports::{Import, ImportMismatch};
-pub use instance::{Extern, Instance};
+pub use instance::{Extern, Instance, InstanceMemory};
 pub use instantiate::{InstantiateError, Instantiated};
 pub use module::CompiledModule;
+pub use parking::WaitResult;
 pub use reason::{HostError, Reason};
 pub use store::{OwnedStore, Store, StoreId, TooMany};
 pub use upcalls::{ResourceCounts, Upcalls};

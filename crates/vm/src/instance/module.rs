@@ -289,7 +289,9 @@ fn uses_heap(module: &Module) -> bool {
             CompositeType::Struct(_) | CompositeType::Array(_)
         )
     };
-    module.features_used.contains(Feature::Gc) || module.types.iter().any(object)
+    // Exceptions are objects.
+    let throws = !module.tags.is_empty();
+    throws || module.features_used.contains(Feature::Gc) || module.types.iter().any(object)
 }
 
 fn import_slots(module: &Module, types: &ModuleTypes, code: &EngineCode) -> Box<[ImportSlot]> {

@@ -7,6 +7,7 @@ pub use crate::gc::HostError;
 use sarsen_abi::TrapCode;
 use std::any::Any;
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Why compiled code was left before it returned.
 pub enum Reason {
@@ -14,6 +15,14 @@ pub enum Reason {
     Trap(TrapCode),
     /// A reference could not be cast: [`TrapCode::CastFailure`], and the two types.
     Cast(Box<str>),
+    /// An exception was thrown. The reference is raw: whoever takes the reason out looks for a handler, or
+    /// roots it, before anything is collected.
+    Exception {
+        /// The exception.
+        exception: NonZeroU32,
+        /// What the host function that threw it returned, if one did.
+        error: Option<HostError>,
+    },
     /// A host function or an upcall returned an error.
     Error(HostError),
     /// A host function or an upcall panicked; the payload of the panic.
@@ -31,6 +40,9 @@ impl fmt::Debug for Reason {
         match self {
             Reason::Trap(code) => f.debug_tuple("Trap").field(code).finish(),
             Reason::Cast(types) => f.debug_tuple("Cast").field(types).finish(),
+            Reason::Exception { exception, .. } => {
+                f.debug_tuple("Exception").field(exception).finish()
+            }
             Reason::Error(_) => f.write_str("Error(..)"),
             Reason::Panic(_) => f.write_str("Panic(..)"),
         }

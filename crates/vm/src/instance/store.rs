@@ -20,6 +20,7 @@
 
 use super::config::StoreConfig;
 use super::engine::Engine;
+use super::exceptions::HandlerCache;
 use super::host_func::{HostFunc, HostFuncObject};
 use super::instance::Instance;
 use super::module::CompiledModule;
@@ -85,6 +86,9 @@ pub struct Store {
     pub(super) collected_globals: Vec<NonNull<VmGlobal>>,
     pub(super) heap: Option<Box<Heap>>,
     pub(super) stacks: Option<Box<Stacks>>,
+    /// The exception that the host has thrown or not yet taken, or null.
+    pub(super) pending_exception: u32,
+    pub(crate) handlers: HandlerCache,
     kept: Vec<Kept>,
     _pinned: PhantomPinned,
 }
@@ -129,6 +133,8 @@ impl Store {
             collected_globals: Vec::new(),
             heap: None,
             stacks: None,
+            pending_exception: 0,
+            handlers: HandlerCache::default(),
             kept: Vec::new(),
             _pinned: PhantomPinned,
         });

@@ -2,11 +2,13 @@
 //!
 //! Specification: core, §4.4.7 "Memory Instructions", §4.4.6 "Table Instructions". Bounds are checked
 //! before anything is written; an empty range must lie in bounds too. `memory.copy` and
-//! `memory.fill` are not here: compiled code checks their bounds itself.
+//! `memory.fill` are not here: compiled code checks their bounds itself. What is copied to or from a memory
+//! is copied by assembly, because the memory may be shared, and other threads may use it meanwhile.
 //!
 //! Callers: the builtins (`exec`), instantiation (`instance`), the accessors of
 //! [`super::LinearMemory`] and [`super::Table`].
 
+use crate::arch;
 use core::fmt;
 use sarsen_abi::vmctx::{VmMemory, VmTable};
 use std::ptr;
@@ -55,8 +57,8 @@ pub unsafe fn copy_memory(
 ) -> Result<(), OutOfBounds> {
     let from = bytes(src, src_at, len)?;
     let to = bytes(dst, dst_at, len)?;
-    // SAFETY: both ranges lie within live memories; `copy` allows overlap.
-    unsafe { ptr::copy(from, to, len as usize) };
+    // SAFETY: both ranges lie within live memories.
+    unsafe { arch::copy_bytes(to, from, len as usize) };
     Ok(())
 }
 
@@ -79,8 +81,8 @@ pub unsafe fn init_memory(
     check(segment.len() as u64, src_at, len)?;
     let to = bytes(memory, at, len)?;
     let from = segment[src_at as usize..].as_ptr();
-    // SAFETY: both ranges are in bounds, and the segment is no part of the memory.
-    unsafe { ptr::copy_nonoverlapping(from, to, len as usize) };
+    // SAFETY: both ranges are in bounds.
+    unsafe { arch::copy_bytes(to, from, len as usize) };
     Ok(())
 }
 

@@ -302,7 +302,7 @@ impl LinearMemory {
 }
 
 /// The size of `pages` pages in bytes, unless no address space could hold it.
-fn bytes_of(ty: &MemoryType, pages: u64) -> Option<usize> {
+pub(super) fn bytes_of(ty: &MemoryType, pages: u64) -> Option<usize> {
     let bytes = pages.checked_mul(ty.page_size())?;
     // Half the address space is the system's.
     usize::try_from(bytes)
@@ -310,7 +310,8 @@ fn bytes_of(ty: &MemoryType, pages: u64) -> Option<usize> {
         .filter(|&b| b <= isize::MAX as usize)
 }
 
-fn maximum_pages(ty: &MemoryType) -> u64 {
+/// The largest size that a type allows, in pages.
+pub(super) fn maximum_pages(ty: &MemoryType) -> u64 {
     let limit = ty.index_limit_pages();
     ty.maximum.unwrap_or(limit).min(limit)
 }

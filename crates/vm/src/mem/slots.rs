@@ -244,6 +244,11 @@ impl Slot {
         self.raw().reservation.contains(address)
     }
 
+    /// All addresses of the reservation, guards included.
+    pub(super) fn addresses(&self) -> Range<usize> {
+        self.raw().reservation.addresses()
+    }
+
     /// Makes the first `len` bytes (whole pages) accessible.
     pub(super) fn extend(&mut self, len: usize) -> io::Result<()> {
         self.raw

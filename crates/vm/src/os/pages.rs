@@ -11,6 +11,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
@@ -130,6 +131,12 @@ impl Reservation {
     /// The first address.
     pub(crate) fn start(&self) -> usize {
         self.base.as_ptr().expose_provenance()
+    }
+
+    /// All of its addresses.
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        let start = self.base.as_ptr().addr();
+        start..start + self.len
     }
 
     /// Whether `address` lies inside.

@@ -117,10 +117,8 @@ fn a_sleeping_guest_can_be_ended() {
     let mut guest = doomed(2, Input::null(), Output::null());
     assert_ends(&mut guest, |ctx, memory| {
         let subscription = super::polling::clock(Snapshot::Preview1, 1, u64::MAX, false);
-        memory
-            .bytes_mut(GuestRange::new(GuestPtr(DATA), 48))
-            .unwrap()
-            .copy_from_slice(&subscription);
+        let target = GuestRange::new(GuestPtr(DATA), 48);
+        memory.write_truncated(target, &subscription).unwrap();
         super::polling::poll_at(ctx, memory, Snapshot::Preview1, 1)
     });
 }

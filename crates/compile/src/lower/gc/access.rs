@@ -63,7 +63,7 @@ impl Lowering<'_, '_> {
     }
 
     /// A part of an object, of `size` bytes, `at` bytes from its beginning. Null traps.
-    pub(super) fn field_place(
+    pub(in crate::lower) fn field_place(
         &mut self,
         object: Value,
         at: u32,
@@ -114,7 +114,7 @@ impl Lowering<'_, '_> {
     }
 
     /// The number of elements of an array. Null traps.
-    pub(super) fn array_length(&mut self, array: Value) -> Value {
+    pub(in crate::lower) fn array_length(&mut self, array: Value) -> Value {
         if let Some(length) = self.facts.length(array) {
             return length;
         }

@@ -28,7 +28,7 @@ const _: () = assert!(HEADER_TYPE == 0 && HEADER_SIZE == 8);
 
 impl Lowering<'_, '_> {
     /// Room for a small object of `size` bytes of the type `heap`, without a header yet.
-    pub(super) fn allocate_small(&mut self, size: u32, heap: HeapType) -> Value {
+    pub(in crate::lower) fn allocate_small(&mut self, size: u32, heap: HeapType) -> Value {
         debug_assert!(size <= MAX_SMALL && size.is_multiple_of(8));
         self.mark();
         let size = self.iconst(I32, i64::from(size));
@@ -116,7 +116,7 @@ impl Lowering<'_, '_> {
     }
 
     /// Fills the words of a new object from `from` to `to` bytes after its beginning, both multiples of 8.
-    pub(super) fn fill_words(&mut self, object: Value, from: u32, to: u32, word: Value) {
+    pub(in crate::lower) fn fill_words(&mut self, object: Value, from: u32, to: u32, word: Value) {
         for at in (from..to).step_by(8) {
             let Place {
                 address,

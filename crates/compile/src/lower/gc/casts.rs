@@ -112,10 +112,12 @@ impl Lowering<'_, '_> {
             return Ok(false);
         }
         let mut ahead = reader.clone();
+        let mut offset = ahead.original_position();
         let mut next = ahead.read().map_err(malformed)?;
         let negated = matches!(next, Operator::I32Eqz);
         let negation = next.clone();
         if negated {
+            offset = ahead.original_position();
             next = ahead.read().map_err(malformed)?;
         }
         if !matches!(next, Operator::If { .. } | Operator::BrIf { .. }) {
@@ -136,20 +138,23 @@ impl Lowering<'_, '_> {
         self.flush_fuel();
         *reader = ahead;
         self.pop();
-        let [yes, no] = self.branches_of(reference, test);
-        let learned = (!is_unboxed(heap)).then_some((reference, target));
+        let mut blocks = self.branches_of(reference, test);
+        let mut learned = [(!is_unboxed(heap)).then_some((reference, target)), None];
+        if negated {
+            blocks.reverse();
+            learned.reverse();
+        }
+        let [taken, otherwise] = blocks;
+        self.source.go_to(offset);
+        self.take_hint_for_blocks(taken, otherwise);
         match next {
-            Operator::If { blockty } if negated => {
-                self.if_branched(blockty, [no, yes], [None, learned]);
-            }
-            Operator::If { blockty } => self.if_branched(blockty, [yes, no], [learned, None]),
-            Operator::BrIf { relative_depth } if negated => {
-                self.br_from(relative_depth, no, yes);
-                if let Some((reference, target)) = learned {
+            Operator::If { blockty } => self.if_branched(blockty, blocks, learned),
+            Operator::BrIf { relative_depth } => {
+                self.br_from(relative_depth, taken, otherwise);
+                if let Some((reference, target)) = learned[1] {
                     self.learn(reference, target);
                 }
             }
-            Operator::BrIf { relative_depth } => self.br_from(relative_depth, yes, no),
             _ => unreachable!("it was looked at"),
         }
         Ok(true)

@@ -3,6 +3,7 @@
 //! | file | what it lowers |
 //! |---|---|
 //! | `structs`, `arrays`, `bulk`, `i31` | instructions on objects of a kind; those on ranges of arrays |
+//! | `exceptions` | exceptions as objects |
 //! | `casts`, `types` | tests and casts; which checks they need, and how a type is checked |
 //! | `allocate` | room for new objects |
 //! | `access` | where a field or element is: one constructor for each kind of access to the heap |
@@ -22,11 +23,14 @@ mod arrays;
 mod barrier;
 mod bulk;
 mod casts;
+mod exceptions;
 mod functions;
 mod i31;
 mod slots;
 mod structs;
 mod types;
+
+pub(super) use exceptions::Arguments;
 
 use super::function::Lowering;
 use crate::error::Result;

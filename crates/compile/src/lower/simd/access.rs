@@ -1,6 +1,7 @@
 //! Loads and stores that have to do with vectors. Addresses and checks are those of
 //! [`memory`](crate::lower::memory).
 
+use super::lane::with_float_lanes;
 use crate::lower::function::Lowering;
 use cranelift_codegen::ir::{InstBuilder, Opcode, Type};
 use wasmparser::MemArg;
@@ -15,11 +16,13 @@ impl Lowering<'_, '_> {
 
     /// A load of a number that all lanes of a vector of type `ty` become.
     pub(super) fn load_splat(&mut self, memarg: &MemArg, ty: Type) {
+        let ty = with_float_lanes(ty);
         self.load(memarg, Opcode::Load, ty.lane_type());
         self.splat(ty);
     }
 
-    /// A load of a number into the first lane; the others are zero.
+    /// A load of a number into the first lane; the others are zero. (To clear them, an integer that is
+    /// moved into the vector needs nothing else; a float would.)
     pub(super) fn load_zero(&mut self, memarg: &MemArg, ty: Type) {
         self.load(memarg, Opcode::Load, ty.lane_type());
         let x = self.pop();
@@ -29,6 +32,7 @@ impl Lowering<'_, '_> {
 
     /// A load of a number into one lane of a vector.
     pub(super) fn load_lane(&mut self, memarg: &MemArg, ty: Type, lane: u8) {
+        let ty = with_float_lanes(ty);
         let x = self.pop_vector(ty);
         self.load(memarg, Opcode::Load, ty.lane_type());
         let value = self.pop();
@@ -38,6 +42,7 @@ impl Lowering<'_, '_> {
 
     /// A store of one lane.
     pub(super) fn store_lane(&mut self, memarg: &MemArg, ty: Type, lane: u8) {
+        let ty = if lane == 0 { with_float_lanes(ty) } else { ty };
         self.extract_lane(ty, lane);
         self.store(memarg, Opcode::Store);
     }

@@ -1,8 +1,12 @@
 //! Lanes: constants, splats, one lane taken out or put in, lanes in another order.
+//!
+//! A number on its way between memory and a vector is a float if it has the size of one, whatever it is
+//! in the program: floats are in the registers that vectors are in, and the first lane of a vector is a
+//! float as it stands. As an integer it would go through another register.
 
 use crate::lower::function::Lowering;
-use cranelift_codegen::ir::types::{I8X16, I32};
-use cranelift_codegen::ir::{InstBuilder, Opcode, Type, Value};
+use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I32, I32X4, I64X2};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, Type, Value};
 
 impl Lowering<'_, '_> {
     /// `v128.const`
@@ -20,8 +24,13 @@ impl Lowering<'_, '_> {
 
     /// One lane of a vector of type `ty`.
     pub(super) fn extract_lane(&mut self, ty: Type, lane: u8) {
-        let x = self.pop_vector(ty);
-        let value = self.builder.ins().extractlane(x, lane);
+        let through = if lane == 0 { with_float_lanes(ty) } else { ty };
+        let x = self.pop_vector(through);
+        let mut value = self.builder.ins().extractlane(x, lane);
+        if through != ty {
+            let flags = MemFlagsData::new();
+            value = self.builder.ins().bitcast(ty.lane_type(), flags, value);
+        }
         self.push(value);
     }
 
@@ -47,13 +56,6 @@ impl Lowering<'_, '_> {
         self.push_vector(result);
     }
 
-    /// `i8x16.swizzle`
-    pub(super) fn swizzle(&mut self) {
-        let (x, indices) = self.pop_vectors(I8X16);
-        let result = self.builder.ins().swizzle(x, indices);
-        self.push_vector(result);
-    }
-
     /// Pops a number for a lane of a vector of type `ty`.
     fn pop_lane(&mut self, ty: Type) -> Value {
         let x = self.pop();
@@ -63,5 +65,14 @@ impl Lowering<'_, '_> {
         } else {
             x
         }
+    }
+}
+
+/// The type with lanes of the same width that are floats, where there is one, else `ty`.
+pub(super) fn with_float_lanes(ty: Type) -> Type {
+    match ty {
+        I32X4 => F32X4,
+        I64X2 => F64X2,
+        _ => ty,
     }
 }

@@ -13,6 +13,7 @@
 //! | `arithmetic` | what is done lane by lane with one opcode, integer or float; minima that choose |
 //! | `compare` | comparisons, and what reduces lanes to a number |
 //! | `shift` | shifts |
+//! | `swizzle` | bytes looked up by index |
 //! | `widen` | extending, narrowing, and arithmetic between lanes of different sizes |
 //! | `convert` | conversions between integers and floats |
 //! | `bitwise` | operations on all bits |
@@ -27,6 +28,7 @@ mod dispatch;
 mod lane;
 mod relaxed;
 mod shift;
+mod swizzle;
 mod widen;
 
 pub(crate) use relaxed::RelaxedSimd;

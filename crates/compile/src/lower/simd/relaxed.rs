@@ -15,6 +15,9 @@ use cranelift_codegen::ir::{InstBuilder, Opcode, Type, Value};
 use cranelift_codegen::isa::TargetIsa;
 use sarsen_abi::Settings;
 
+/// What extends the halves of a vector of signed lanes.
+const SIGNED_HALVES: (Opcode, Opcode) = (Opcode::SwidenLow, Opcode::SwidenHigh);
+
 /// Which of the results that the specification allows are computed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RelaxedSimd {
@@ -22,25 +25,31 @@ pub(crate) struct RelaxedSimd {
     x86: bool,
     /// Multiply and add with one rounding.
     fused: bool,
+    /// Four products at a time are added up in 32 bits.
+    four_products: bool,
+    /// The machine is x86-64. For a choice between ways to the same result.
+    pub(super) is_x64: bool,
 }
 
 impl RelaxedSimd {
     /// What is fastest on `isa`, if `settings` allow it.
     pub(crate) fn new(isa: &dyn TargetIsa, settings: &Settings) -> Self {
-        if settings.relaxed_simd_deterministic {
-            return RelaxedSimd {
-                x86: false,
-                fused: false,
+        let is_x64 = isa.name() == "x64";
+        let x86 = is_x64 && !settings.relaxed_simd_deterministic;
+        let has = |name| {
+            let is_on = |flag: cranelift_codegen::settings::Value| {
+                flag.name == name && flag.as_bool() == Some(true)
             };
-        }
-        let x86 = isa.name() == "x64";
-        let has_fma = |flag: cranelift_codegen::settings::Value| {
-            flag.name == "has_fma" && flag.as_bool() == Some(true)
+            isa.isa_flags().into_iter().any(is_on)
         };
         RelaxedSimd {
             x86,
             // Without the instruction, Cranelift would call a library.
-            fused: x86 && isa.isa_flags().into_iter().any(has_fma),
+            fused: x86 && has("has_fma"),
+            four_products: x86
+                && (has("has_avx") && has("has_avx_vnni")
+                    || has("has_avx512vl") && has("has_avx512vnni")),
+            is_x64,
         }
     }
 }
@@ -160,13 +169,17 @@ impl Lowering<'_, '_> {
         self.push_vector(result);
     }
 
-    /// `i32x4.relaxed_dot_i8x16_i7x16_add_s`
+    /// `i32x4.relaxed_dot_i8x16_i7x16_add_s`: where four products are added up at a time, nothing is
+    /// saturated in between.
     pub(super) fn relaxed_dot_product_add(&mut self) {
         let sum = self.pop_vector(I32X4);
         let (x, y) = self.pop_vectors(I8X16);
-        let products = self.relaxed_products(x, y);
-        let halves = (Opcode::SwidenLow, Opcode::SwidenHigh);
-        let products = self.sum_of_pairs(halves, products);
+        let products = if self.cx.relaxed_simd.four_products {
+            self.sums_of_four_products(x, y)
+        } else {
+            let pairs = self.relaxed_products(x, y);
+            self.sum_of_pairs(SIGNED_HALVES, pairs)
+        };
         let result = self.builder.ins().iadd(products, sum);
         self.push_vector(result);
     }
@@ -182,6 +195,22 @@ impl Lowering<'_, '_> {
         let even = self.builder.ins().imul(x_even, y_even);
         let odd = self.builder.ins().imul(x_odd, y_odd);
         self.builder.ins().sadd_sat(even, odd)
+    }
+
+    /// The sums of four neighbouring products, in 32 bits. The lanes of `y` are unsigned. Cranelift finds
+    /// the instruction for it, and the addition that follows, in just this form.
+    fn sums_of_four_products(&mut self, x: Value, y: Value) -> Value {
+        let halves = [
+            (Opcode::SwidenLow, Opcode::UwidenLow),
+            (Opcode::SwidenHigh, Opcode::UwidenHigh),
+        ];
+        let [low, high] = halves.map(|(signed, unsigned)| {
+            let x = self.widened(signed, x);
+            let y = self.widened(unsigned, y);
+            let products = self.builder.ins().imul(x, y);
+            self.sum_of_pairs(SIGNED_HALVES, products)
+        });
+        self.builder.ins().iadd_pairwise(low, high)
     }
 
     /// Every second lane of an `i8x16`, from the first and from the second on, sign-extended.

@@ -57,7 +57,7 @@ impl Lowering<'_, '_> {
         self.builder.ins().iadd_pairwise(low, high)
     }
 
-    fn widened(&mut self, opcode: Opcode, x: Value) -> Value {
+    pub(super) fn widened(&mut self, opcode: Opcode, x: Value) -> Value {
         let ty = self.type_of(x);
         let (inst, dfg) = self.builder.ins().Unary(opcode, ty, x);
         dfg.first_result(inst)

@@ -340,3 +340,40 @@ fn a_small_array_of_any_length_is_filled_inline() {
     );
     assert_eq!(count(&code, "imul"), 1, "{code}");
 }
+
+#[test]
+fn a_loop_that_does_not_write_an_array_loads_its_length_before() {
+    let sum = |array: &str| {
+        function(&format!(
+            "(func (param {array} i32) (result i32) (local $i i32) (local $s i32)
+               (loop $l
+                 (local.set $s
+                   (i32.add (local.get $s) (array.get $ints (local.get 0) (local.get $i))))
+                 (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                 (br_if $l (i32.lt_u (local.get $i) (local.get 1))))
+               (local.get $s))"
+        ))
+    };
+    let code = sum("(ref $ints)");
+    let header = code.find("block1(").expect("a loop");
+    let length = code.find("+4").expect("a load of the length");
+    assert!(length < header, "{code}");
+    // It may be null, and the loop may do something else first.
+    let code = sum("(ref null $ints)");
+    let length = code.find("+4").expect("a load of the length");
+    assert!(length > code.find("block1(").expect("a loop"), "{code}");
+}
+
+#[test]
+fn a_loop_that_writes_a_local_knows_nothing_of_it() {
+    let code = function(
+        "(func (param (ref null $a) (ref $refs) i32) (result i32)
+           (drop (ref.as_non_null (local.get 0)))
+           (loop $l
+             (drop (ref.is_null (local.get 0)))
+             (local.set 0 (array.get $refs (local.get 1) (i32.const 0)))
+             (br_if $l (local.get 2)))
+           (ref.is_null (local.get 0)))",
+    );
+    assert_eq!(count(&code, " eq "), 2, "{code}");
+}

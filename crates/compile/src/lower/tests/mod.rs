@@ -2,8 +2,11 @@
 //!
 //! What the code computes is tested by running the official test suite, elsewhere.
 
+mod atomics;
+mod checks;
 mod code;
 mod gc;
+mod hints;
 mod inlining;
 mod large;
 mod suite;
@@ -11,6 +14,7 @@ mod vectors;
 
 use super::{LoweredFunction, ModuleContext, RelaxedSimd, lower_function};
 use crate::error::Result;
+use crate::optimize::check_safepoints;
 use crate::read::Translation;
 use crate::{read, target};
 use cranelift_codegen::control::ControlPlane;
@@ -99,6 +103,8 @@ fn assembly_of(function: &LoweredFunction, isa: &OwnedTargetIsa) -> String {
 }
 
 fn compile(function: &LoweredFunction, isa: &OwnedTargetIsa) -> CompiledCode {
+    check_safepoints(&function.clif, &function.references)
+        .unwrap_or_else(|violation| panic!("{violation}\n{}", function.clif));
     let mut context = Context::for_function(function.clif.clone());
     context.set_disasm(true);
     context

@@ -1,6 +1,6 @@
 //! Properties of the code for vectors.
 
-use super::{assembly, clif_under, compile, count, isa, lower_relaxed};
+use super::{assembly, assembly_of, clif_under, compile, count, isa, lower_relaxed};
 use crate::lower::RelaxedSimd;
 use cranelift_codegen::FinalizedRelocTarget;
 use cranelift_codegen::ir::ExternalName;
@@ -22,15 +22,21 @@ fn deterministic() -> Settings {
 
 /// A processor that has what Sarsen requires, and no more.
 fn minimal_isa() -> OwnedTargetIsa {
+    isa_with(&[])
+}
+
+/// A processor that has what Sarsen requires, and `features`, which are flags of Cranelift's.
+fn isa_with(features: &[&str]) -> OwnedTargetIsa {
     let mut builder = cranelift_native::builder_with_options(false).expect("the host is suitable");
-    for flag in [
+    let required = [
         "has_cmpxchg16b",
         "has_popcnt",
         "has_sse3",
         "has_ssse3",
         "has_sse41",
         "has_sse42",
-    ] {
+    ];
+    for flag in required.iter().chain(features) {
         builder.enable(flag).expect("a flag of Cranelift's");
     }
     let flags = isa(&Settings::default()).flags().clone();
@@ -260,4 +266,127 @@ fn relaxed_instructions_are_the_machines_own_unless_results_must_be_the_same_eve
     let code = clif_under(madd, &deterministic());
     assert_eq!(count(&code, "fma "), 0, "{code}");
     assert_eq!(count(&code, "fmul"), 1, "{code}");
+}
+
+#[test]
+fn a_number_goes_from_memory_into_a_vector_without_another_register() {
+    for shape in ["32", "64"] {
+        for func in [
+            format!("(result v128) (v128.load{shape}_splat (i32.const 0))"),
+            format!(
+                "(param v128) (result v128) (v128.load{shape}_lane 0 (i32.const 0) (local.get 0))"
+            ),
+            format!(
+                "(param v128) (result v128) (v128.load{shape}_lane 1 (i32.const 0) (local.get 0))"
+            ),
+        ] {
+            // A load that follows keeps Cranelift from making one instruction of the two.
+            let code = instructions(&format!(
+                "(module (memory 1) (func {func} (drop (i32.load (i32.const 8)))))"
+            ));
+            let is_between_registers = |line: &str| {
+                let is_integer = line.contains("%r") || line.contains("%e");
+                line.contains("%xmm") && is_integer && !line.contains('(')
+            };
+            assert!(!code.lines().any(is_between_registers), "{func}: {code}");
+        }
+        let func = format!("(param v128) (v128.store{shape}_lane 0 (i32.const 0) (local.get 0))");
+        let code = instructions(&format!("(module (memory 1) (func {func}))"));
+        assert_eq!(count(&code, "pextr"), 0, "{func}: {code}");
+    }
+    for (shape, result) in [("i32x4", "i32"), ("i64x2", "i64")] {
+        let code = instructions(&format!(
+            "(module (func (param v128) (result {result})
+               ({shape}.extract_lane 0 (local.get 0))))"
+        ));
+        assert_eq!(count(&code, "pextr"), 0, "{shape}: {code}");
+    }
+}
+
+#[test]
+fn indices_that_are_plainly_small_are_not_raised_before_bytes_are_looked_up() {
+    let code_for = |indices: &str| {
+        let wat = format!(
+            "(module (func (param v128 v128) (result v128)
+               (i8x16.swizzle (local.get 0) {indices})))"
+        );
+        clif_under(&wat, &deterministic())
+    };
+    let mask = |byte: u32| {
+        let word = byte * 0x0101_0101;
+        format!("(v128.const i32x4 {word} {word} {word} {word})")
+    };
+    for indices in [
+        format!("(v128.and (local.get 1) {})", mask(0x0f)),
+        format!("(v128.and {} (local.get 1))", mask(0x8f)),
+        "(i8x16.shr_u (local.get 1) (i32.const 4))".to_owned(),
+        "(i8x16.shr_u (local.get 1) (i32.const 15))".to_owned(),
+        mask(0x0f),
+        mask(0x90),
+    ] {
+        assert_eq!(count(&code_for(&indices), "x86_pshufb"), 1, "{indices}");
+    }
+    for indices in [
+        "(local.get 1)".to_owned(),
+        format!("(v128.and (local.get 1) {})", mask(0x1f)),
+        format!("(v128.or (local.get 1) {})", mask(0x0f)),
+        "(i8x16.shr_u (local.get 1) (i32.const 3))".to_owned(),
+        "(i8x16.shr_u (local.get 1) (i32.const 11))".to_owned(),
+        "(i8x16.shr_s (local.get 1) (i32.const 4))".to_owned(),
+        "(i16x8.shr_u (local.get 1) (i32.const 12))".to_owned(),
+        mask(0x10),
+    ] {
+        assert_eq!(count(&code_for(&indices), "x86_pshufb"), 0, "{indices}");
+    }
+}
+
+#[test]
+fn four_products_are_added_up_by_one_instruction_where_there_is_one() {
+    let wat = "(module (func (param v128 v128 v128) (result v128)
+        (i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get 0) (local.get 1) (local.get 2))))";
+    let wasm = wat::parse_str(wat).expect("well-formed");
+    let with_vex = ["has_avx", "has_avx2", "has_avx_vnni"];
+    let with_evex = [
+        "has_avx",
+        "has_avx2",
+        "has_avx512f",
+        "has_avx512vl",
+        "has_avx512vnni",
+    ];
+    for (features, settings, expected) in [
+        (&with_vex[..], Settings::default(), 1),
+        (&with_evex[..], Settings::default(), 1),
+        (&with_evex[..4], Settings::default(), 0),
+        (&with_evex[..], deterministic(), 0),
+    ] {
+        let isa = isa_with(features);
+        let relaxed_simd = RelaxedSimd::new(&*isa, &settings);
+        let lowered = lower_relaxed(&wasm, &settings, Features::default(), relaxed_simd);
+        let code = assembly_of(&lowered.expect("it is supported")[0], &isa);
+        assert_eq!(count(&code, "vpdpbusd"), expected, "{features:?}: {code}");
+        let own = count(&code, "mul") + count(&code, "pmadd");
+        assert_eq!(own == 0, expected == 1, "{features:?}: {code}");
+    }
+}
+
+#[test]
+fn a_shift_to_the_left_by_one_is_an_addition() {
+    for (shape, width) in [("i8x16", 8), ("i16x8", 16), ("i32x4", 32), ("i64x2", 64)] {
+        let code_for = |name: &str, distance: u32| {
+            clif_under(
+                &format!(
+                    "(module (func (param v128) (result v128)
+                       ({shape}.{name} (local.get 0) (i32.const {distance}))))"
+                ),
+                &Settings::default(),
+            )
+        };
+        for distance in [1, width + 1] {
+            assert_eq!(count(&code_for("shl", distance), "iadd"), 1, "{shape}");
+            assert_eq!(count(&code_for("shr_u", distance), "iadd"), 0, "{shape}");
+        }
+        for distance in [0, 2, width] {
+            assert_eq!(count(&code_for("shl", distance), "iadd"), 0, "{shape}");
+        }
+    }
 }

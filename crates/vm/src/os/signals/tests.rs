@@ -243,6 +243,7 @@ unsafe extern "C" fn land_fault(
             pc: resume_pc,
             sp: resume_sp,
             fp: resume_fp,
+            payload: 0,
         })
     };
 }

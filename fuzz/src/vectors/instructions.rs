@@ -1,0 +1,191 @@
+//! The vector instructions, by what they take and give.
+
+use super::Ty;
+
+/// Instructions from a vector to a vector.
+pub(super) const UNARY: &[&str] = &[
+    "v128.not",
+    "i8x16.abs",
+    "i8x16.neg",
+    "i8x16.popcnt",
+    "i16x8.abs",
+    "i16x8.neg",
+    "i32x4.abs",
+    "i32x4.neg",
+    "i64x2.abs",
+    "i64x2.neg",
+    "i16x8.extadd_pairwise_i8x16_s",
+    "i16x8.extadd_pairwise_i8x16_u",
+    "i32x4.extadd_pairwise_i16x8_s",
+    "i32x4.extadd_pairwise_i16x8_u",
+    "i16x8.extend_low_i8x16_s",
+    "i16x8.extend_high_i8x16_s",
+    "i16x8.extend_low_i8x16_u",
+    "i16x8.extend_high_i8x16_u",
+    "i32x4.extend_low_i16x8_s",
+    "i32x4.extend_high_i16x8_s",
+    "i32x4.extend_low_i16x8_u",
+    "i32x4.extend_high_i16x8_u",
+    "i64x2.extend_low_i32x4_s",
+    "i64x2.extend_high_i32x4_s",
+    "i64x2.extend_low_i32x4_u",
+    "i64x2.extend_high_i32x4_u",
+    "f32x4.abs",
+    "f32x4.neg",
+    "f32x4.sqrt",
+    "f32x4.ceil",
+    "f32x4.floor",
+    "f32x4.trunc",
+    "f32x4.nearest",
+    "f64x2.abs",
+    "f64x2.neg",
+    "f64x2.sqrt",
+    "f64x2.ceil",
+    "f64x2.floor",
+    "f64x2.trunc",
+    "f64x2.nearest",
+    "i32x4.trunc_sat_f32x4_s",
+    "i32x4.trunc_sat_f32x4_u",
+    "i32x4.trunc_sat_f64x2_s_zero",
+    "i32x4.trunc_sat_f64x2_u_zero",
+    "f32x4.convert_i32x4_s",
+    "f32x4.convert_i32x4_u",
+    "f64x2.convert_low_i32x4_s",
+    "f64x2.convert_low_i32x4_u",
+    "f32x4.demote_f64x2_zero",
+    "f64x2.promote_low_f32x4",
+];
+
+/// Instructions from two vectors to one, which exist for several shapes: the name, and for which.
+pub(super) const BINARY: &[(&str, &[&str])] = &[
+    ("and", &["v128"]),
+    ("andnot", &["v128"]),
+    ("or", &["v128"]),
+    ("xor", &["v128"]),
+    ("swizzle", &["i8x16"]),
+    ("add", ALL_SHAPES),
+    ("sub", ALL_SHAPES),
+    ("mul", &["i16x8", "i32x4", "i64x2", "f32x4", "f64x2"]),
+    ("div", FLOATS),
+    ("min", FLOATS),
+    ("max", FLOATS),
+    ("pmin", FLOATS),
+    ("pmax", FLOATS),
+    ("eq", ALL_SHAPES),
+    ("ne", ALL_SHAPES),
+    ("lt", FLOATS),
+    ("gt", FLOATS),
+    ("le", FLOATS),
+    ("ge", FLOATS),
+    ("lt_s", &["i8x16", "i16x8", "i32x4", "i64x2"]),
+    ("gt_s", &["i8x16", "i16x8", "i32x4", "i64x2"]),
+    ("le_s", &["i8x16", "i16x8", "i32x4", "i64x2"]),
+    ("ge_s", &["i8x16", "i16x8", "i32x4", "i64x2"]),
+    ("lt_u", UP_TO_32),
+    ("gt_u", UP_TO_32),
+    ("le_u", UP_TO_32),
+    ("ge_u", UP_TO_32),
+    ("min_s", UP_TO_32),
+    ("max_s", UP_TO_32),
+    ("min_u", UP_TO_32),
+    ("max_u", UP_TO_32),
+    ("add_sat_s", UP_TO_16),
+    ("add_sat_u", UP_TO_16),
+    ("sub_sat_s", UP_TO_16),
+    ("sub_sat_u", UP_TO_16),
+    ("avgr_u", UP_TO_16),
+    ("narrow_i16x8_s", &["i8x16"]),
+    ("narrow_i16x8_u", &["i8x16"]),
+    ("narrow_i32x4_s", &["i16x8"]),
+    ("narrow_i32x4_u", &["i16x8"]),
+    ("q15mulr_sat_s", &["i16x8"]),
+    ("dot_i16x8_s", &["i32x4"]),
+    ("extmul_low_i8x16_s", &["i16x8"]),
+    ("extmul_high_i8x16_s", &["i16x8"]),
+    ("extmul_low_i8x16_u", &["i16x8"]),
+    ("extmul_high_i8x16_u", &["i16x8"]),
+    ("extmul_low_i16x8_s", &["i32x4"]),
+    ("extmul_high_i16x8_s", &["i32x4"]),
+    ("extmul_low_i16x8_u", &["i32x4"]),
+    ("extmul_high_i16x8_u", &["i32x4"]),
+    ("extmul_low_i32x4_s", &["i64x2"]),
+    ("extmul_high_i32x4_s", &["i64x2"]),
+    ("extmul_low_i32x4_u", &["i64x2"]),
+    ("extmul_high_i32x4_u", &["i64x2"]),
+];
+pub(super) const INTEGERS: &[&str] = &["i8x16", "i16x8", "i32x4", "i64x2"];
+const FLOATS: &[&str] = &["f32x4", "f64x2"];
+const ALL_SHAPES: &[&str] = &["i8x16", "i16x8", "i32x4", "i64x2", "f32x4", "f64x2"];
+const UP_TO_32: &[&str] = &["i8x16", "i16x8", "i32x4"];
+const UP_TO_16: &[&str] = &["i8x16", "i16x8"];
+
+/// Relaxed instructions, by the number of their operands, but for those that multiply and add.
+pub(super) const RELAXED: &[(u32, &[&str])] = &[
+    (
+        1,
+        &[
+            "i32x4.relaxed_trunc_f32x4_s",
+            "i32x4.relaxed_trunc_f32x4_u",
+            "i32x4.relaxed_trunc_f64x2_s_zero",
+            "i32x4.relaxed_trunc_f64x2_u_zero",
+        ],
+    ),
+    (
+        2,
+        &[
+            "i8x16.relaxed_swizzle",
+            "f32x4.relaxed_min",
+            "f32x4.relaxed_max",
+            "f64x2.relaxed_min",
+            "f64x2.relaxed_max",
+            "i16x8.relaxed_q15mulr_s",
+            "i16x8.relaxed_dot_i8x16_i7x16_s",
+        ],
+    ),
+    (
+        3,
+        &[
+            "i8x16.relaxed_laneselect",
+            "i16x8.relaxed_laneselect",
+            "i32x4.relaxed_laneselect",
+            "i64x2.relaxed_laneselect",
+            "i32x4.relaxed_dot_i8x16_i7x16_add_s",
+        ],
+    ),
+];
+pub(super) const FUSED: &[(u32, &[&str])] = &[(
+    3,
+    &[
+        "f32x4.relaxed_madd",
+        "f32x4.relaxed_nmadd",
+        "f64x2.relaxed_madd",
+        "f64x2.relaxed_nmadd",
+    ],
+)];
+
+/// Loads of vectors.
+pub(super) const LOADS: &[&str] = &[
+    "v128.load",
+    "v128.load8_splat",
+    "v128.load16_splat",
+    "v128.load32_splat",
+    "v128.load64_splat",
+    "v128.load32_zero",
+    "v128.load64_zero",
+    "v128.load8x8_s",
+    "v128.load8x8_u",
+    "v128.load16x4_s",
+    "v128.load16x4_u",
+    "v128.load32x2_s",
+    "v128.load32x2_u",
+];
+
+/// The shapes, with their numbers of lanes, the lane's type, and what extracting one is called.
+pub(super) const SHAPES: &[(&str, u32, Ty, &[&str])] = &[
+    ("i8x16", 16, Ty::I32, &["_s", "_u"]),
+    ("i16x8", 8, Ty::I32, &["_s", "_u"]),
+    ("i32x4", 4, Ty::I32, &[""]),
+    ("i64x2", 2, Ty::I64, &[""]),
+    ("f32x4", 4, Ty::F32, &[""]),
+    ("f64x2", 2, Ty::F64, &[""]),
+];

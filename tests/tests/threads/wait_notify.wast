@@ -1,0 +1,21 @@
+(module $Mem (memory (export "shared") 1 10 shared))
+(thread $T1 (shared (module $Mem))
+  (register "mem" $Mem)
+  (module
+    (memory (import "mem" "shared") 1 10 shared)
+    (func (export "run") (result i32)
+      (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1))))
+  (assert_return (invoke "run") (i32.const 0)))
+(thread $T2 (shared (module $Mem))
+  (register "mem" $Mem)
+  (module
+    (memory (import "mem" "shared") 1 10 shared)
+    (func (export "notify-0") (result i32)
+      (memory.atomic.notify (i32.const 0) (i32.const 0)))
+    (func (export "notify-1-while")
+      (loop
+        (br_if 0 (i32.ne (i32.const 1) (memory.atomic.notify (i32.const 0) (i32.const 1)))))))
+  (assert_return (invoke "notify-0") (i32.const 0))
+  (assert_return (invoke "notify-1-while")))
+(wait $T1)
+(wait $T2)
