@@ -21,7 +21,7 @@ use crate::mem::{LinearMemory, SharedMemory, Table};
 use sarsen_abi::vmctx::{
     ContextHeader, HOSTCTX_MAGIC, VMCTX_MAGIC, VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmTag,
 };
-use sarsen_abi::{
+use sarsen_abi::{Feature, 
     EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TrapCode,
 };
 use std::fmt;
@@ -190,6 +190,10 @@ impl Store {
         }
         if module.uses_heap() {
             self.reserve_heap().map_err(CreateError::Heap)?;
+        }
+        if module.module().features_used.contains(Feature::StackSwitching) {
+            // Compiled code looks into the table of stacks.
+            self.stacks_mut();
         }
         self.instances.push(owned);
         Ok(at)
