@@ -12,13 +12,11 @@ use super::host_call::fail;
 use super::landing;
 use crate::arch;
 use crate::instance::{Instance, Reason};
-use crate::stack::{native_call, switch_stack};
 use crate::mem::Expected;
+use crate::stack::{native_call, switch_stack};
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
-use sarsen_abi::{
-    DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin,
-};
+use sarsen_abi::{DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 
@@ -388,14 +386,9 @@ mod calls {
         let Some(head) = i.cont_prepare_throw(cont)? else {
             return Ok(0);
         };
-        let head = head.as_ptr();
-        // SAFETY: a suspended stack, which is the caller's now. The values that it waits for never come, so
-        // that there is room for where it waits.
-        unsafe {
-            (*head).values = ptr::with_exposed_provenance_mut((*head).pc);
-            (*head).pc = landing::throw_on_stack as *const () as usize;
-        }
-        Ok(head.expose_provenance() as u64)
+        // SAFETY: a suspended stack, which compiled code switches to now.
+        unsafe { landing::throw_when_resumed(head) };
+        Ok(head.as_ptr().expose_provenance() as u64)
     }
 
     pub(super) fn cont_bind(
