@@ -136,14 +136,20 @@ pub unsafe fn resume(
             let native = &raw mut (*activation).native;
             let end = chain_end(head);
             (*end).parent = native;
-            (*end).first_tag = tags.first().map_or(std::ptr::null(), |tag| tag.as_ptr().cast());
+            (*end).first_tag = tags
+                .first()
+                .map_or(std::ptr::null(), |tag| tag.as_ptr().cast());
             // The first one is not in the array.
             (*end).handlers = tags.as_ptr().wrapping_add(1).cast();
             (*end).handler_count = tags.len() as u32;
             (*end).switch_count = 0;
             (*head).owner = 0;
             resume_from_host(head, ctx, prepared.first, &raw mut words, native);
-            if words[0] == arch::LEFT { !STATUS_OK } else { STATUS_OK }
+            if words[0] == arch::LEFT {
+                !STATUS_OK
+            } else {
+                STATUS_OK
+            }
         })?;
     }
     let [status, values] = words;
@@ -152,7 +158,8 @@ pub unsafe fn resume(
         RETURNED => Resumed::Returned(values),
         clause => Resumed::Suspended {
             clause: clause as usize,
-            cont: NonZeroU32::new((status >> 32) as u32).expect("a suspension makes a continuation"),
+            cont: NonZeroU32::new((status >> 32) as u32)
+                .expect("a suspension makes a continuation"),
             values,
         },
     })
