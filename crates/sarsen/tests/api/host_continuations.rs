@@ -1,10 +1,11 @@
 //! Continuations that the host makes, resumes and drops.
 
 use sarsen::{
-    Config, ConsumedError, ContRef, ContType, Engine, ExnRef, ExnRefPre, ExnType, Func, FuncType,
-    Global, GlobalType, HeapType, Instance, Module, Mutability, OwnedRooted, OwnershipError, Ref,
-    RefType, Resumed, RootScope, Rooted, Store, StoreContextMut, Table, TableType, Tag,
-    ThrownException, Trap, TypeError, UnrootedError, Val, ValType, WasmBacktrace,
+    Config, ConsumedError, ContRef, ContType, Engine, ExnRef, ExnRefPre, ExnType, FieldType, Func,
+    FuncType, Global, GlobalType, HeapType, Instance, Module, Mutability, OwnedRooted,
+    OwnershipError, Ref, RefType, Resumed, RootScope, Rooted, Store, StoreContextMut, StructRef,
+    StructRefPre, StructType, Table, TableType, Tag, ThrownException, Trap, TypeError,
+    UnrootedError, Val, ValType, WasmBacktrace,
 };
 use std::num::NonZeroU32;
 
@@ -399,6 +400,12 @@ fn tables_and_globals_take_continuations_of_their_type_only() {
         assert!(right.is_consumed(&mut guest.store).unwrap());
 
         // The host's own.
+        let field = FieldType::new(Mutability::Var, ValType::CONTREF.into());
+        let object = StructType::new(guest.store.engine(), [field]).unwrap();
+        let object = StructRefPre::new(&mut guest.store, object);
+        let object = StructRef::new(&mut guest.store, &object, &[wrong.into()]).unwrap();
+        let kept = object.field(&mut guest.store, 0).unwrap();
+        assert!(Rooted::ref_eq(&guest.store, kept.unwrap_contref().unwrap(), &wrong).unwrap());
         let ty = RefType::new(true, HeapType::Cont);
         let init = Ref::from(wrong);
         let own = Table::new(&mut guest.store, TableType::new(ty.clone(), 1, None), init).unwrap();
