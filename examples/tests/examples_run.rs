@@ -18,4 +18,6 @@ examples! {
     untrusted = "../embedding/untrusted.rs";
     wasi = "../embedding/wasi.rs";
     precompiled = "../embedding/precompiled.rs";
+    generator = "../embedding/generator.rs";
+    actors = "../embedding/actors.rs";
 }

@@ -11,6 +11,7 @@ use sarsen_vm::instance::{
     CompiledModule, Engine, Extern, HostFunc, Import, Instance, OwnedStore, Reason, Store,
     StoreConfig,
 };
+use sarsen_vm::stack::StackConfig;
 use std::cell::RefCell;
 use std::ptr::NonNull;
 
@@ -29,7 +30,13 @@ fn instantiate(
     };
     // SAFETY: just compiled.
     let code = unsafe { EngineCode::from_bytes(&image, &expected).unwrap() };
-    let engine = Engine::new(settings.clone(), exec::builtin_table(), exec::frame_roots).unwrap();
+    let engine = Engine::new(
+        settings.clone(),
+        exec::builtin_table(),
+        exec::frame_roots,
+        &StackConfig::default(),
+    )
+    .unwrap();
     let module = CompiledModule::new(&engine, code).unwrap();
     let mut store = Store::new(&engine, StoreConfig::default());
     let nothing: [ValType<TypeId>; 0] = [];

@@ -189,6 +189,22 @@ builtins! {
     NewEpoch new_epoch() -> I64 [collects: true, traps: true];
     /// Fuel is used up ([`crate::vmctx::VmStoreCtx::fuel`] is not negative): the host decides.
     OutOfFuel out_of_fuel() [collects: true, traps: true];
+    /// The stack to resume a continuation on that is not the plain owner of one: a stack for a fresh one,
+    /// its bound arguments in place; notes that a stack has run. Traps for null and for a consumed one.
+    /// Nothing may fail between this and the switch to that stack.
+    ContPrepare cont_prepare(cont: I32) -> I64 [collects: true, traps: true];
+    /// As `ContPrepare`, for resuming a continuation by an exception, which is the first word that the
+    /// stack is given: it is thrown where the continuation was suspended. Consumes a fresh one, and
+    /// returns zero: nothing of it can catch anything.
+    ContPrepareThrow cont_prepare_throw(cont: I32) -> I64 [collects: false, traps: true];
+    /// Makes a continuation of type `to` of a continuation of type `from` (indices of the module's) and
+    /// `count` arguments at `values`. Traps as `ContPrepare`.
+    ContBind cont_bind(cont: I32, from: I32, to: I32, values: I64, count: I32) -> I32
+        [collects: true, traps: true];
+    /// The stack whose parent has a clause for a tag (the address of its `VmTag`) that handles
+    /// suspensions, or switches if `switch` is 1. The clause's number goes to
+    /// [`crate::vmctx::VmStoreCtx::found_clause`]. Traps when there is none.
+    FindHandler find_handler(tag: I64, switch: I32) -> I64 [collects: false, traps: true];
     /// Raises the trap with this code ([`crate::TrapCode::byte`]). Always fails.
     Trap trap(code: I32) [collects: false, traps: true];
 }
@@ -203,9 +219,18 @@ pub const BUILTIN_COUNT: usize = Builtin::ALL.len();
 #[derive(Debug)]
 #[repr(C)]
 pub struct BuiltinTable {
-    /// Leaves compiled code for the reason that the store holds. A stub jumps here (no arguments, no
+    /// Leaves compiled code for the reason that the store holds. A stub calls this with its context (no
     /// particular stack alignment) after a builtin or host function returned [`STATUS_RAISE`].
     pub raise: RawFunction,
+    /// Calls [`crate::vmctx::Activation::native_callee`], a C function, on the native stack, with the
+    /// arguments it is called with itself, which are a context and at most seven others; returns what that
+    /// function returns. To be used while a pool stack runs.
+    pub native_call: RawFunction,
+    /// Switches stacks: `(to: *mut VmStack, store: *mut VmStoreCtx, first: u64, second: u64)`, in the
+    /// `tail` convention, from a `try_call`. Returns when something switches back, and then gives the two
+    /// words that it was passed there, and the stack and the store that the caller has anyway: so they are
+    /// in registers where nothing else is.
+    pub switch_stack: RawFunction,
     /// The builtins, indexed by [`Builtin`].
     pub functions: [RawFunction; BUILTIN_COUNT],
 }
@@ -213,6 +238,12 @@ pub struct BuiltinTable {
 impl BuiltinTable {
     /// The offset of [`BuiltinTable::raise`], in bytes.
     pub const RAISE_OFFSET: u32 = offset_of!(BuiltinTable, raise) as u32;
+
+    /// The offset of [`BuiltinTable::native_call`], in bytes.
+    pub const NATIVE_CALL_OFFSET: u32 = offset_of!(BuiltinTable, native_call) as u32;
+
+    /// The offset of [`BuiltinTable::switch_stack`], in bytes.
+    pub const SWITCH_STACK_OFFSET: u32 = offset_of!(BuiltinTable, switch_stack) as u32;
 
     /// The offset of a builtin's function, in bytes.
     pub const fn offset(builtin: Builtin) -> u32 {

@@ -170,8 +170,46 @@ pub const EXN_TYPE: TypeId = TypeId(2 * ROW_SIZE);
 /// The type in the header of a continuation.
 pub const CONT_TYPE: TypeId = TypeId(3 * ROW_SIZE);
 
+/// The type in the header of an array of collected references that no guest sees.
+pub const REFS_TYPE: TypeId = TypeId(4 * ROW_SIZE);
+
+/// The type in the header of an array of 16-byte numbers that no guest sees.
+pub const BITS_TYPE: TypeId = TypeId(5 * ROW_SIZE);
+
 /// The first id that is given to a type.
-pub const FIRST_TYPE: TypeId = TypeId(4 * ROW_SIZE);
+pub const FIRST_TYPE: TypeId = TypeId(6 * ROW_SIZE);
+
+/// A continuation.
+///
+/// ```text
+///   +0   CONT_TYPE, 32
+///   +8   u32  stack: the number of the stack that it owns, or owned; zero before the first resume
+///   +12  u32  func: the number of the function, before the first resume
+///   +16  u32  refs: a REFS_TYPE array with the bound arguments that are references, or null
+///   +20  u32  bits: a BITS_TYPE array of the same length with the other bound arguments, or null
+///   +24  u32  type: its continuation type, for the host
+///   +28  u32  zero
+/// ```
+///
+/// A bound argument is the element of `refs` if that is even and not null; else, the bits in `bits`: of a
+/// function's number if the element of `refs` is odd, of the value itself if it is null.
+#[derive(Clone, Copy, Debug)]
+pub struct ContLayout;
+
+impl ContLayout {
+    /// The size, in bytes.
+    pub const SIZE: u32 = 32;
+    /// The offset of the stack's number.
+    pub const STACK: u32 = 8;
+    /// The offset of the function's number.
+    pub const FUNC: u32 = 12;
+    /// The offset of the bound references.
+    pub const REFS: u32 = 16;
+    /// The offset of the other bound arguments.
+    pub const BITS: u32 = 20;
+    /// The offset of the type.
+    pub const TYPE: u32 = 24;
+}
 
 /// How a field or element is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

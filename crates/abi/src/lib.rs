@@ -21,6 +21,7 @@ pub mod index;
 pub mod module;
 mod printable;
 pub mod settings;
+pub mod stack;
 mod text;
 pub mod trap;
 pub mod types;

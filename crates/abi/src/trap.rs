@@ -85,6 +85,8 @@ trap_codes! {
     HeapCorruption = 22, "the garbage-collected heap is corrupt";
     /// An import that the host left undefined on purpose was called.
     UnknownImport = 23, "an unknown import was called";
+    /// No stack was left for a continuation.
+    OutOfStacks = 24, "too many stacks";
 }
 
 /// The names of the same codes in Wasmtime, for code that was written for it.

@@ -34,6 +34,7 @@
 use crate::builtin::BuiltinTable;
 use crate::index::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex};
 use crate::module::Module;
+use crate::stack::VmStack;
 use crate::types::TypeId;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::AtomicUsize;
@@ -177,16 +178,68 @@ pub struct VmStoreCtx {
     pub func_table: *const *const VmFuncRef,
     /// The number of entries in `func_table`.
     pub func_table_length: u64,
+    /// The stack that compiled code runs on ([`crate::stack`]); meaningless without an activation.
+    pub current_stack: *mut VmStack,
+    /// The store's stacks by their numbers; the first entry (number 0) is one that nobody owns.
+    pub stack_table: *const *mut VmStack,
+    /// The number of entries in `stack_table`.
+    pub stack_table_length: u64,
+    /// The first of the free stacks, or null.
+    pub free_stacks: *mut VmStack,
+    /// How many stacks are free.
+    pub free_count: u64,
+    /// When more are free, some go back to the engine's pool.
+    pub free_limit: u64,
+    /// The first of the stacks that have run since the last collection, or null.
+    pub ran_stacks: *mut VmStack,
+    /// The number of the clause that [`crate::Builtin::FindHandler`] has found.
+    pub found_clause: u64,
+    /// The runtime's own account of the stacks, opaque to compiled code; or null.
+    pub stacks: *mut u8,
+}
+
+impl VmStoreCtx {
+    /// Of a store that has nothing yet.
+    pub const fn new() -> VmStoreCtx {
+        VmStoreCtx {
+            stack_limit: usize::MAX,
+            activation: core::ptr::null_mut(),
+            fuel: 0,
+            epoch_deadline: 0,
+            heap_base: core::ptr::null_mut(),
+            alloc_next: 0,
+            alloc_end: 0,
+            remembered_next: core::ptr::null_mut(),
+            remembered_end: core::ptr::null_mut(),
+            func_table: core::ptr::null(),
+            func_table_length: 0,
+            current_stack: core::ptr::null_mut(),
+            stack_table: core::ptr::null(),
+            stack_table_length: 0,
+            free_stacks: core::ptr::null_mut(),
+            free_count: 0,
+            free_limit: 0,
+            ran_stacks: core::ptr::null_mut(),
+            found_clause: 0,
+            stacks: core::ptr::null_mut(),
+        }
+    }
+}
+
+impl Default for VmStoreCtx {
+    fn default() -> Self {
+        VmStoreCtx::new()
+    }
 }
 
 /// A stay in compiled code: from an entry stub until its return.
 ///
 /// The host makes it on its own stack, links it ([`VmStoreCtx::activation`]) and passes it to the
-/// entry stub, which fills in `entry_fp`. Exit and builtin stubs fill in the exit.
+/// entry stub, which fills in `native.entry_fp`. Exit and builtin stubs fill in the exit.
 ///
 /// ```text
 ///   host frames            higher addresses
-///   entry stub's frame     <- entry_fp: [fp] = host's fp, [fp+8] = return address into the host
+///   entry stub's frame     <- native.entry_fp: [fp] = host's fp, [fp+8] = return address into the host
 ///   wasm frames
 ///   innermost wasm frame   <- exit_fp
 ///   exit or builtin stub     (its return address is exit_pc)
@@ -195,16 +248,22 @@ pub struct VmStoreCtx {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Activation {
+    /// The native stack. First: an entry stub finds [`VmStack::entry_fp`] there, or in the block of a pool
+    /// stack. Here, only `entry_fp`, `sp`, `fp`, `pc`, `stack_limit`, `parent` (null) and `first_tag` (null)
+    /// are ever used.
+    pub native: VmStack,
     /// The activation below this one, or null.
     pub previous: *mut Activation,
-    /// The frame pointer of the entry stub.
-    pub entry_fp: usize,
     /// The frame pointer of the innermost WebAssembly frame when it last called out.
     pub exit_fp: usize,
     /// The return address in that frame.
     pub exit_pc: usize,
     /// The stack limit to restore when this activation ends.
     pub previous_stack_limit: usize,
+    /// The current stack to restore when this activation ends: where the one below it was left.
+    pub previous_stack: *mut VmStack,
+    /// The C function that [`BuiltinTable::native_call`] is to call.
+    pub native_callee: *const u8,
 }
 
 /// The signature of an entry stub, in the platform's C convention.
@@ -334,8 +393,54 @@ offsets! {
     STORE_FUNC_TABLE = VmStoreCtx, func_table;
     /// In a store: how many functions these are.
     STORE_FUNC_TABLE_LENGTH = VmStoreCtx, func_table_length;
+    /// In a store: the stack that compiled code runs on.
+    STORE_CURRENT_STACK = VmStoreCtx, current_stack;
+    /// In a store: its stacks by number.
+    STORE_STACK_TABLE = VmStoreCtx, stack_table;
+    /// In a store: how many these are.
+    STORE_STACK_TABLE_LENGTH = VmStoreCtx, stack_table_length;
+    /// In a store: the free stacks.
+    STORE_FREE_STACKS = VmStoreCtx, free_stacks;
+    /// In a store: how many stacks are free.
+    STORE_FREE_COUNT = VmStoreCtx, free_count;
+    /// In a store: how many stacks may be free.
+    STORE_FREE_LIMIT = VmStoreCtx, free_limit;
+    /// In a store: the clause that was found.
+    STORE_FOUND_CLAUSE = VmStoreCtx, found_clause;
     /// In an activation: the entry stub's frame pointer.
-    ACTIVATION_ENTRY_FP = Activation, entry_fp;
+    ACTIVATION_ENTRY_FP = Activation, native.entry_fp;
+    /// In an activation: the native stack's pointer, while a pool stack runs.
+    ACTIVATION_NATIVE_SP = Activation, native.sp;
+    /// In an activation: what to call on the native stack.
+    ACTIVATION_NATIVE_CALLEE = Activation, native_callee;
+    /// In a stack: where to continue, the stack pointer.
+    STACK_SP = VmStack, sp;
+    /// In a stack: where to continue, the frame pointer.
+    STACK_FP = VmStack, fp;
+    /// In a stack: where to continue, the program counter.
+    STACK_PC = VmStack, pc;
+    /// In a stack: its limit.
+    STACK_LIMIT = VmStack, stack_limit;
+    /// In a stack: the stack that has resumed it.
+    STACK_PARENT = VmStack, parent;
+    /// In a stack: the first clause's tag.
+    STACK_FIRST_TAG = VmStack, first_tag;
+    /// In a stack: the other clauses' tags.
+    STACK_HANDLERS = VmStack, handlers;
+    /// In a stack: the continuation that owns it.
+    STACK_OWNER = VmStack, owner;
+    /// In a stack: its number.
+    STACK_ID = VmStack, id;
+    /// In a stack: the outermost stack of its chain.
+    STACK_CHAIN_END = VmStack, chain_end;
+    /// In a stack: where the values go that it is resumed with.
+    STACK_VALUES = VmStack, values;
+    /// In a stack: where its function's values are.
+    STACK_BUFFER = VmStack, buffer;
+    /// In a stack: its function.
+    STACK_FUNC = VmStack, func;
+    /// In a stack: the next free one.
+    STACK_NEXT_FREE = VmStack, next_free;
     /// In an activation: the exit's frame pointer.
     ACTIVATION_EXIT_FP = Activation, exit_fp;
     /// In an activation: the exit's program counter.
@@ -344,6 +449,8 @@ offsets! {
     FUNCREF_CODE = VmFuncRef, code;
     /// In a function reference: the context.
     FUNCREF_CONTEXT = VmFuncRef, context;
+    /// In a function reference: the entry stub.
+    FUNCREF_ENTRY = VmFuncRef, entry;
     /// In a function reference: the type.
     FUNCREF_TYPE_ID = VmFuncRef, type_id;
     /// In a tag: its identity.

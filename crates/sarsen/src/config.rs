@@ -12,6 +12,7 @@ use sarsen_abi::Settings;
 use sarsen_abi::settings::OptLevel as AbiOptLevel;
 use sarsen_vm::gc::{CollectorKind, GcConfig};
 use sarsen_vm::instance::{BacktraceLimits, StoreConfig};
+use sarsen_vm::stack::StackConfig;
 
 pub use sarsen_abi::{Feature, Features};
 
@@ -59,6 +60,7 @@ pub struct Config {
     backtrace_frames: usize,
     memory_init_cow: bool,
     gc: GcConfig,
+    stacks: StackConfig,
 }
 
 impl Default for Config {
@@ -71,6 +73,7 @@ impl Default for Config {
             backtrace_frames: 60,
             memory_init_cow: true,
             gc: GcConfig::default(),
+            stacks: StackConfig::default(),
         }
     }
 }
@@ -219,6 +222,23 @@ impl Config {
         self
     }
 
+    /// The size of the stack that each continuation runs on, in bytes; 64 KiB by default, at least
+    /// 32 KiB. It is address space: memory is committed as it is touched. WebAssembly that needs more on a
+    /// continuation is a [`Trap::StackOverflow`](crate::Trap::StackOverflow); host functions that it calls
+    /// run on the thread's own stack.
+    pub fn continuation_stack_size(&mut self, bytes: usize) -> &mut Self {
+        self.stacks.continuation_size = bytes;
+        self
+    }
+
+    /// How many continuations may have a stack at once in all stores of the engine; about four million by
+    /// default. One has a stack from its first resume until it has finished, or was found to be
+    /// unreachable. What needs one more is a [`Trap::OutOfStacks`](crate::Trap::OutOfStacks).
+    pub fn max_continuation_stacks(&mut self, stacks: usize) -> &mut Self {
+        self.stacks.max_stacks = stacks;
+        self
+    }
+
     /// How many frames a captured backtrace keeps; 60 by default. The first and last are kept, those
     /// between them counted. Zero captures none.
     pub fn wasm_backtrace_max_frames(&mut self, frames: usize) -> &mut Self {
@@ -296,6 +316,10 @@ impl Config {
 
     pub(crate) fn features(&self) -> Features {
         self.features
+    }
+
+    pub(crate) fn stacks(&self) -> &StackConfig {
+        &self.stacks
     }
 
     /// What a store is told: two thirds of a backtrace's frames are its innermost.

@@ -13,6 +13,8 @@ use sarsen_vm::code::{EngineCode, Expected};
 use sarsen_vm::exec;
 use sarsen_vm::instance as vm;
 use sarsen_vm::instance::{CompiledModule, MissingStubs, Stubs};
+pub use sarsen_vm::stack::PoolCounts as StackCounts;
+use sarsen_vm::stack::SizeClass;
 use sarsen_vm::types::{RegisteredType, Registry};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -55,7 +57,12 @@ impl Engine {
     pub fn new(config: &Config) -> Result<Engine> {
         config.validate()?;
         let settings = config.settings().clone();
-        let vm = vm::Engine::new(settings, exec::builtin_table(), exec::frame_roots)?;
+        let vm = vm::Engine::new(
+            settings,
+            exec::builtin_table(),
+            exec::frame_roots,
+            config.stacks(),
+        )?;
         Ok(Engine {
             inner: Arc::new(EngineInner {
                 config: config.clone(),
@@ -89,6 +96,11 @@ impl Engine {
     /// thread and from signal handlers.
     pub fn increment_epoch(&self) {
         self.inner.vm.increment_epoch();
+    }
+
+    /// How many stacks for continuations there are, in all stores.
+    pub fn continuation_stacks(&self) -> StackCounts {
+        self.inner.vm.stacks().counts(SizeClass::Continuation)
     }
 
     /// Compiles a module, without loading it, to an image for

@@ -15,6 +15,7 @@
 //!   instance  stores and instances
 //!   gc        the collected heap
 //!   mem       linear memories, tables, recycled blocks
+//!   stack     stacks of continuations and asynchronous calls, switching
 //!   code      images in memory, pc lookup
 //!   types     the registry of types
 //!   arch      assembly; the only place with cfg(target_arch)
@@ -45,4 +46,5 @@ pub mod gc;
 pub mod instance;
 pub mod mem;
 pub(crate) mod os;
+pub mod stack;
 pub mod types;

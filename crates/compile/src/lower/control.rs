@@ -27,7 +27,7 @@ use super::legacy::TryLabel;
 use super::signature::Repr;
 use crate::error::Result;
 use cranelift_codegen::ir::{Block, BlockArg, Inst, InstBuilder, JumpTableData, Value};
-use sarsen_abi::types::RefType;
+use sarsen_abi::types::{HeapType, RefType};
 use sarsen_abi::{TrapCode, TypeIndex};
 use smallvec::SmallVec;
 use wasmparser::{BlockType, BrTable, Operator};
@@ -439,6 +439,16 @@ impl Lowering<'_, '_> {
         self.continue_in(taken);
         self.jump_to_label_at(depth);
         self.continue_in(next);
+    }
+
+    /// The heap type of the last operand that a branch to a label passes, if that is a reference.
+    pub(super) fn last_operand_of_label(&self, depth: u32) -> Option<HeapType> {
+        let label = &self.labels[self.label_at(depth)];
+        let reprs = match label.kind {
+            LabelKind::Loop { .. } => self.param_reprs(label.ty),
+            _ => self.result_reprs(label.ty),
+        };
+        Some(reprs.last()?.reference?.heap)
     }
 
     /// Branches to a label with its operands on top of the stack; the block that the builder is in ends.

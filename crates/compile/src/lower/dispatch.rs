@@ -202,6 +202,7 @@ impl Lowering<'_, '_> {
 
             _ if self.dispatch_vector(operator) || self.dispatch_atomic(operator) => {}
             _ if self.dispatch_gc(operator)? => {}
+            _ if self.dispatch_continuations(operator)? => {}
             _ => return Err(unsupported(operator, offset)),
         }
         Ok(())

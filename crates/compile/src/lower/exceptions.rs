@@ -408,6 +408,19 @@ impl Lowering<'_, '_> {
         Values::from_slice(self.builder.inst_results(call))
     }
 
+    /// Calls code that leaves nothing in any register, with the handlers around the current instruction.
+    pub(super) fn call_clobbering(
+        &mut self,
+        callee: Callee,
+        signature: SigRef,
+        args: &[Value],
+    ) -> Values {
+        let scope = self.handlers.current;
+        let reachable = scope.map(|scope| self.reachable(scope));
+        self.try_call(reachable.as_deref().unwrap_or(&[]), callee, signature, args)
+    }
+
+    /// Calls code with these handlers. Such a call expects no register to be preserved.
     fn try_call(
         &mut self,
         clauses: &[usize],
@@ -426,7 +439,10 @@ impl Lowering<'_, '_> {
         for &ty in &results {
             self.builder.append_block_param(returned, ty);
         }
-        let mut items = vec![ExceptionTableItem::Context(self.vmctx)];
+        let mut items = Vec::new();
+        if !clauses.is_empty() {
+            items.push(ExceptionTableItem::Context(self.vmctx));
+        }
         for &clause in clauses {
             let landing = self.landing_of(clause);
             let pool = &mut self.builder.func.dfg.value_lists;

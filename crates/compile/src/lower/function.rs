@@ -5,6 +5,7 @@
 use super::ModuleContext;
 use super::call::Callees;
 use super::checked::Checks;
+use super::continuations::Switching;
 use super::control::Label;
 use super::exceptions::{Handlers, Scope};
 use super::facts::Facts;
@@ -60,6 +61,7 @@ pub(super) struct Lowering<'m, 'f> {
     /// By memory index, what is known of those that were accessed.
     pub(super) memories: Vec<Option<MemoryAccess>>,
     pub(super) facts: Facts,
+    pub(super) switching: Switching,
     pub(super) handlers: Handlers,
     entry: EntryBlock,
     references: EntitySet<Value>,
@@ -155,6 +157,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
             checks: Checks::default(),
             memories: Vec::new(),
             facts: Facts::default(),
+            switching: Switching::default(),
             handlers: Handlers::default(),
             entry: EntryBlock {
                 block: entry,
@@ -173,6 +176,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
         let func = self.frame.func;
         let params: Vec<Value> = self.builder.block_params(self.entry.block)[1..].to_vec();
         let body = cx.body(cx.module.defined_func(func).expect("it has a body"));
+        self.begin_switching();
         self.declare_own_locals(body, &params)?;
         self.interruption_point();
         self.open_body(cx.module.funcs[func.index()]);

@@ -4,6 +4,7 @@
 //! time proportional to locals times blocks, which a hostile function can make as large as it likes; so
 //! in a function where it would be too much, locals live in the frame instead.
 
+use super::continuations;
 use super::function::{Lowering, malformed};
 use super::gc;
 use super::region::Region;
@@ -230,7 +231,7 @@ fn count_blocks(module: &Module, body: &Body<'_>) -> Result<u64> {
             Operator::Try { .. } | Operator::Catch { .. } | Operator::CatchAll => 3,
             Operator::Throw { .. } | Operator::ThrowRef | Operator::Rethrow { .. } => 6,
             Operator::TableSet { .. } => gc::MAX_BARRIER_BLOCKS,
-            _ => gc::count_blocks(module, &operator),
+            _ => gc::count_blocks(module, &operator) + continuations::count_blocks(&operator),
         };
     }
     Ok(blocks)

@@ -7,6 +7,7 @@
 //! | file | what it lowers |
 //! |---|---|
 //! | `dispatch` | tells which of the following an instruction belongs to |
+//! | `continuations` | making, resuming and suspending continuations |
 //! | `control` | blocks, branches, returns, code that cannot be reached |
 //! | `exceptions`, `legacy` | throwing and catching, as in the standard and as before it |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
@@ -39,6 +40,7 @@ mod bound;
 mod bulk;
 mod call;
 mod checked;
+mod continuations;
 mod control;
 mod dispatch;
 mod exceptions;

@@ -58,6 +58,10 @@ pub(super) enum Region {
     /// Mutable fields or elements of one storage type: no two objects have a part in common that one sees
     /// as of another storage type than the other does.
     Mutable(HeapClass),
+    /// Control blocks of stacks.
+    Stacks,
+    /// Values that pass between stacks.
+    StackValues,
     /// What has no region of its own in this function.
     Rest,
 }
@@ -106,6 +110,8 @@ impl Region {
             Region::ImportedGlobals => (10, 0),
             Region::Locals => (11, 0),
             Region::Rest => (12, 0),
+            Region::Stacks => (20, 0),
+            Region::StackValues => (21, 0),
             Region::Allocation => (13, 0),
             Region::Remembered => (14, 0),
             Region::TypeRows => (15, 0),
@@ -132,6 +138,8 @@ impl Region {
             Region::ImportedTables => "imported tables",
             Region::Global(_) => "global",
             Region::ImportedGlobals => "imported globals",
+            Region::Stacks => "stacks",
+            Region::StackValues => "values between stacks",
             Region::Rest => "rest",
             Region::Allocation => "allocation",
             Region::Remembered => "remembered slots",

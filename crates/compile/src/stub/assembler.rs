@@ -3,8 +3,8 @@
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
-    AbiParam, Block, Function, GlobalValueData, InstBuilder, MemFlagsData, Signature, TrapCode,
-    Type, Value,
+    AbiParam, Block, BlockArg, Function, GlobalValueData, InstBuilder, MemFlagsData, Signature,
+    TrapCode, Type, Value,
 };
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -126,6 +126,49 @@ impl<'f> Assembler<'f> {
         self.builder.inst_results(call).to_vec()
     }
 
+    /// Calls a C function of the host's or the runtime's, and returns its results: on the native stack,
+    /// wherever we are. The first argument must be the context, and there are seven more at most.
+    pub(super) fn call_host(
+        &mut self,
+        sig: Signature,
+        callee: Value,
+        args: &[Value],
+    ) -> Vec<Value> {
+        debug_assert!(args.len() <= 8);
+        let context = args[0];
+        let store = self.load(POINTER, context, offset::CONTEXT_STORE);
+        let activation = self.load(POINTER, store, offset::STORE_ACTIVATION);
+        let native_sp = self.load(POINTER, activation, offset::ACTIVATION_NATIVE_SP);
+        let direct = self.builder.create_block();
+        let elsewhere = self.builder.create_block();
+        let done = self.builder.create_block();
+        self.builder.set_cold_block(elsewhere);
+        let results: Vec<Value> = sig
+            .returns
+            .iter()
+            .map(|result| self.builder.append_block_param(done, result.value_type))
+            .collect();
+        self.builder
+            .ins()
+            .brif(native_sp, elsewhere, &[], direct, &[]);
+
+        self.builder.switch_to_block(elsewhere);
+        self.store(callee, activation, offset::ACTIVATION_NATIVE_CALLEE);
+        let builtins = self.load(POINTER, context, offset::CONTEXT_BUILTINS);
+        let at = BuiltinTable::NATIVE_CALL_OFFSET as i32;
+        let native_call = self.load(POINTER, builtins, at);
+        let returned = self.call_c(sig.clone(), native_call, args);
+        let returned: Vec<BlockArg> = returned.into_iter().map(BlockArg::from).collect();
+        self.builder.ins().jump(done, &returned);
+
+        self.builder.switch_to_block(direct);
+        let returned = self.call_c(sig, callee, args);
+        let returned: Vec<BlockArg> = returned.into_iter().map(BlockArg::from).collect();
+        self.builder.ins().jump(done, &returned);
+        self.builder.switch_to_block(done);
+        results
+    }
+
     /// Goes on when `status` is `STATUS_OK`, and leaves WebAssembly code otherwise.
     pub(super) fn raise_unless_ok(&mut self, status: Value, context: Value) {
         let raise = self.builder.create_block();
@@ -141,7 +184,7 @@ impl<'f> Assembler<'f> {
     pub(super) fn raise(&mut self, context: Value) {
         let builtins = self.load(POINTER, context, offset::CONTEXT_BUILTINS);
         let raise = self.load(POINTER, builtins, BuiltinTable::RAISE_OFFSET as i32);
-        self.call_c(super::c_signature([], []), raise, &[]);
+        self.call_c(super::c_signature([POINTER], []), raise, &[context]);
         // Raising does not return.
         let code = TrapCode::unwrap_user(sarsen_abi::TrapCode::Unreachable.byte());
         self.builder.ins().trap(code);

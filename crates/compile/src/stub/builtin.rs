@@ -23,7 +23,7 @@ pub(super) fn build(asm: &mut Assembler<'_>, builtin: Builtin) {
     }
     let table = asm.load(POINTER, vmctx, offset::CONTEXT_BUILTINS);
     let function = asm.load(POINTER, table, BuiltinTable::offset(builtin) as i32);
-    let returned = asm.call_c(function_signature(&row), function, &params);
+    let returned = asm.call_host(function_signature(&row), function, &params);
     let mut result = row.result.map(|_| returned[0]);
     if row.traps {
         let status = *returned.last().expect("what may fail returns a status");

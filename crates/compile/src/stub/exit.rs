@@ -36,7 +36,7 @@ pub(super) fn build(asm: &mut Assembler<'_>, ty: &FuncType) {
 
     let call = asm.load(POINTER, *host, offset::HOSTCTX_CALL);
     let signature = c_signature([POINTER, POINTER], [I64]);
-    let status = asm.call_c(signature, call, &[*host, values])[0];
+    let status = asm.call_host(signature, call, &[*host, values])[0];
     asm.raise_unless_ok(status, *host);
     let results = asm.load_values(&wasm_signature(ty).returns, values);
     asm.builder.ins().return_(&results);

@@ -5,12 +5,14 @@
 mod bounds;
 mod bulk;
 mod calls;
+mod continuations;
 mod exceptions;
 mod gc;
 mod gc_externs;
 mod gc_guests;
 mod gc_handles;
 mod gc_types;
+mod host_continuations;
 mod host_functions;
 mod images;
 mod interruption;

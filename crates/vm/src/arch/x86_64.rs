@@ -1,6 +1,6 @@
 //! x86-64, System V.
 //!
-//! Two routines leave compiled code; [`raise_routine`] and [`landing_routine`] define them. Both run on top of the frames
+//! Three routines switch stacks, in `x86_64_stacks.rs`. Two routines leave compiled code; [`raise_routine`] and [`landing_routine`] define them. Both run on top of the frames
 //! that they abandon, call a Rust function which decides where execution goes on, and go there:
 //!
 //! ```text
@@ -14,6 +14,9 @@
 //!   | return address      |                   | return address      |
 //!   | land_raise(out)     |                   | land_fault(out, ..) |
 //! ```
+//!
+//! If a pool stack was running, the Rust function is called on the native stack instead, below where the
+//! native stack was left.
 //!
 //! Afterwards rsp, rbp, rip and rax are those of [`Resume`]. All other registers are undefined: what lies
 //! there (the exceptional edge of a `try_call`) assumes nothing of them.
@@ -36,7 +39,7 @@ const _: () = assert!(size_of::<Resume>() == 32, "the routines make so much room
 /// Calls a Rust function that writes a [`Resume`] to the stack pointer, and goes there. Begins with an
 /// instruction that gives the function's argument.
 macro_rules! leave_by {
-    ($name:ident, $land:path, $($first:literal),*) => {
+    ($name:ident, $land:path, $($first:literal),* $(; $($constant:ident = const $value:expr),*)?) => {
         #[unsafe(naked)]
         pub(crate) unsafe extern "C" fn $name() -> ! {
             ::core::arch::naked_asm!(
@@ -52,17 +55,33 @@ macro_rules! leave_by {
                 sp = const ::core::mem::offset_of!($crate::arch::Resume, sp),
                 fp = const ::core::mem::offset_of!($crate::arch::Resume, fp),
                 payload = const ::core::mem::offset_of!($crate::arch::Resume, payload),
+                $($($constant = const $value),*)?
             )
         }
     };
 }
 pub(crate) use leave_by;
 
-/// Defines `$raise`, which a stub jumps to after a builtin or a host function failed. It needs nothing
-/// but a stack pointer, and calls `$land: unsafe extern "C" fn(out: *mut Resume)`.
+/// Defines `$raise`, which a stub calls with its context after a builtin or a host function failed. It
+/// goes to the native stack if it is not there, and calls
+/// `$land: unsafe extern "C" fn(out: *mut Resume)`.
 macro_rules! raise_routine {
     ($raise:ident => $land:path) => {
-        $crate::arch::leave_by!($raise, $land, "and rsp, -16", "sub rsp, 32", "mov rdi, rsp");
+        $crate::arch::leave_by!(
+            $raise,
+            $land,
+            "mov rax, [rdi + {store}]",
+            "mov rax, [rax + {activation}]",
+            "mov rax, [rax + {native_sp}]",
+            "test rax, rax",
+            "cmovnz rsp, rax",
+            "and rsp, -16",
+            "sub rsp, 32",
+            "mov rdi, rsp";
+            store = const ::sarsen_abi::vmctx::offset::CONTEXT_STORE,
+            activation = const ::sarsen_abi::vmctx::offset::STORE_ACTIVATION,
+            native_sp = const ::sarsen_abi::vmctx::offset::ACTIVATION_NATIVE_SP
+        );
     };
 }
 pub(crate) use raise_routine;

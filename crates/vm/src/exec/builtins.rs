@@ -13,6 +13,7 @@ use super::landing;
 use crate::arch;
 use crate::instance::{Instance, Reason};
 use crate::mem::Expected;
+use crate::stack::{native_call, switch_stack};
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
 use sarsen_abi::{DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin};
@@ -93,6 +94,8 @@ macro_rules! table {
 
         static TABLE: Table = Table(BuiltinTable {
             raise: landing::raise as *const u8,
+            native_call: native_call as *const u8,
+            switch_stack: switch_stack as *const u8,
             functions: [$( $name as *const u8 ),*],
         });
     };
@@ -373,6 +376,36 @@ mod calls {
     pub(super) fn out_of_fuel(i: &Instance) -> Result<(), Reason> {
         // SAFETY: the store is alive, and compiled code is waiting: nobody else refers to it.
         unsafe { i.store().as_mut() }.refuel()
+    }
+
+    pub(super) fn cont_prepare(i: &Instance, cont: u32) -> Result<u64, Reason> {
+        i.cont_prepare(cont)
+    }
+
+    pub(super) fn cont_prepare_throw(i: &Instance, cont: u32) -> Result<u64, Reason> {
+        let Some(head) = i.cont_prepare_throw(cont)? else {
+            return Ok(0);
+        };
+        // SAFETY: a suspended stack, which compiled code switches to now.
+        unsafe { landing::throw_when_resumed(head) };
+        Ok(head.as_ptr().expose_provenance() as u64)
+    }
+
+    pub(super) fn cont_bind(
+        i: &Instance,
+        cont: u32,
+        from: u32,
+        to: u32,
+        values: u64,
+        count: u32,
+    ) -> Result<u32, Reason> {
+        let values = ptr::with_exposed_provenance(values as usize);
+        // SAFETY: compiled code passes so many values of the types it says.
+        unsafe { i.cont_bind(cont, from, to, values, count) }
+    }
+
+    pub(super) fn find_handler(i: &Instance, tag: u64, switch: u32) -> Result<u64, Reason> {
+        Ok(i.find_handler(tag, switch != 0)?)
     }
 
     pub(super) fn trap(_: &Instance, code: u32) -> Result<(), Reason> {

@@ -33,7 +33,7 @@ use sarsen_abi::builtin::STATUS_OK;
 use sarsen_abi::vmctx::{Activation, EntryStub, ValRaw, VmFuncRef};
 use std::mem::MaybeUninit;
 use std::panic;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// Why a call did not return, and where.
 #[derive(Debug)]
@@ -76,6 +76,28 @@ pub unsafe fn enter(
     callee: *const VmFuncRef,
     values: *mut ValRaw,
 ) -> Result<(), Box<Unwound>> {
+    // SAFETY: the caller's promise. `callee` is a function of this store, so its entry stub is an
+    // `EntryStub` and its code is alive; it gets back whatever happens.
+    unsafe {
+        let limit = stack_limit(store)?;
+        activate(store, limit, |activation| {
+            let entry: EntryStub = std::mem::transmute((*callee).entry);
+            entry(activation, callee, values)
+        })
+    }
+}
+
+/// The stack limit of an activation that begins here.
+///
+/// # Errors
+///
+/// When there is no room on the stack.
+///
+/// # Safety
+///
+/// As [`enter()`].
+#[inline(always)]
+pub(super) unsafe fn stack_limit(store: NonNull<Store>) -> Result<usize, Box<Unwound>> {
     // SAFETY: the store is alive, and the borrow ends here.
     let (ctx, max_wasm_stack, reserve) = unsafe {
         let store = store.as_ref();
@@ -89,42 +111,70 @@ pub unsafe fn enter(
     // SAFETY: this thread's own, used on this thread only.
     let thread = unsafe { &*thread::this() };
     // SAFETY: the store is alive and ours to use.
-    let (previous, previous_stack_limit) = unsafe { ((*ctx).activation, (*ctx).stack_limit) };
+    let previous = unsafe { (*ctx).activation };
     let sp = arch::stack_pointer();
-    // What no compiled code runs in has no limit to inherit.
+    // What no compiled code runs in has no limit to inherit. Where some runs, a continuation's stack may
+    // be the current one, while we are on the native stack.
     let inherited = if previous.is_null() {
         0
     } else {
-        previous_stack_limit
+        // SAFETY: linked activations are alive.
+        unsafe { (*previous).native.stack_limit }
     };
-    let mut limit = inherited
+    let limit = inherited
         .max(sp.saturating_sub(max_wasm_stack))
         .max(thread.stack_low.get().saturating_add(reserve));
     if sp <= limit {
-        limit = limit_on_slow_path(sp, inherited, max_wasm_stack, reserve)?;
+        return limit_on_slow_path(sp, inherited, max_wasm_stack, reserve);
     }
-    let mut stay = Stay {
-        activation: Activation {
-            previous,
-            entry_fp: 0,
-            exit_fp: 0,
-            exit_pc: 0,
-            previous_stack_limit,
-        },
-        backtrace: MaybeUninit::uninit(),
-    };
-    let stay = &raw mut stay;
-    // SAFETY: `callee` is a function of this store, so its entry stub is an `EntryStub` and its code is
-    // alive. The activation is linked exactly as long as `stay` lives. Compiled code gets back here
+    Ok(limit)
+}
+
+/// Runs compiled code in an activation of its own.
+///
+/// # Errors
+///
+/// As [`enter()`].
+///
+/// # Safety
+///
+/// As [`enter()`]; `limit` must come from [`stack_limit`], called by the caller or near it. `run` must enter compiled
+/// code with the activation that it gets, and return [`STATUS_OK`] or, when `landing` has been there, another status.
+#[inline(always)]
+pub(super) unsafe fn activate(
+    store: NonNull<Store>,
+    limit: usize,
+    run: impl FnOnce(*mut Activation) -> u64,
+) -> Result<(), Box<Unwound>> {
+    // SAFETY: the store is alive, and the borrow ends here.
+    let ctx = unsafe { store.as_ref().ctx() };
+    // SAFETY: this thread's own, used on this thread only.
+    let thread = unsafe { &*thread::this() };
+    // SAFETY: the store is alive and ours to use.
+    let (previous, previous_stack_limit, previous_stack) =
+        unsafe { ((*ctx).activation, (*ctx).stack_limit, (*ctx).current_stack) };
+    let mut stay = MaybeUninit::<Stay>::uninit();
+    let stay = stay.as_mut_ptr();
+    // SAFETY: the activation is linked exactly as long as `stay` lives. Compiled code gets back here
     // whatever happens: nothing unwinds or jumps over this frame.
     let status = unsafe {
-        (*ctx).activation = &raw mut (*stay).activation;
+        let activation = &raw mut (*stay).activation;
+        // Of the native stack's block, no more than this is ever read before it is written.
+        (*activation).native.parent = ptr::null_mut();
+        (*activation).native.first_tag = ptr::null();
+        (*activation).native.sp = 0;
+        (*activation).native.stack_limit = limit;
+        (*activation).previous = previous;
+        (*activation).previous_stack_limit = previous_stack_limit;
+        (*activation).previous_stack = previous_stack;
+        (*ctx).activation = activation;
+        (*ctx).current_stack = activation.cast();
         (*ctx).stack_limit = limit;
         let outer = thread.store.replace(ctx);
-        let entry: EntryStub = std::mem::transmute((*callee).entry);
-        let status = entry(&raw mut (*stay).activation, callee, values);
+        let status = run(activation);
         thread.store.set(outer);
         (*ctx).activation = previous;
+        (*ctx).current_stack = previous_stack;
         (*ctx).stack_limit = previous_stack_limit;
         status
     };

@@ -1,14 +1,17 @@
 //! The way out of compiled code that cannot go on.
 //!
+//! A trap ends the whole activation, whatever continuations its code ran on: their stacks are recycled.
+//!
 //! Two ways lead here (drawn in `arch/x86_64.rs`): `raise`, after a builtin or a host function has
 //! recorded a [`Reason`] in the store; and `after_fault`, by which the signal handler leaves. Both run
-//! on the stack on top of the abandoned frames, which still stand: a backtrace is captured from them.
+//! on the native stack, and the abandoned frames still stand: a backtrace is captured from them.
 //! Then execution goes on at the exceptional edge of the activation's entry stub.
 //!
 //! # Which faults are traps
 //!
 //! 1. In the signal handler ([`claim`]): a store runs on this thread, the pc is in compiled code, and
-//!    the image's trap table has an entry for it. Everything else goes to the previous handler.
+//!    the image's trap table has an entry for it, or the access was to the guard of the stack of the
+//!    continuation that runs. Everything else goes to the previous handler.
 //! 2. In landing ([`is_guests`]): instructions that can only trap (explicit ones, division), or an
 //!    access to an address that the store has reserved, or to the first page: null references, and what
 //!    a bounds check that speculation cannot pass has replaced by null. Any other address means that
@@ -23,23 +26,57 @@ use crate::arch::{self, Resume};
 use crate::code::{self, CodeAt};
 use crate::instance::{Reason, Store};
 use crate::os::pages::PAGE_SIZE;
-use crate::os::signals::FaultKind;
+use crate::os::signals::{Claimed, FaultKind};
+use crate::stack::recycle_running;
 use sarsen_abi::TrapCode;
+use sarsen_abi::stack::VmStack;
 use sarsen_abi::vmctx::VmStoreCtx;
+use std::num::NonZeroU32;
+use std::ptr::NonNull;
 
 arch::raise_routine!(raise => land_raise);
 arch::landing_routine!(after_fault => land_fault);
+arch::throw_routine!(throw_on_stack => land_throw);
 
 /// The first byte of the instruction (`hlt`) that explicit traps are made of.
 const EXPLICIT_TRAP: u8 = 0xf4;
 
-/// Whether a fault at `pc` is one that [`land_fault`] deals with. Runs inside the signal handler.
-pub(super) fn claim(pc: usize) -> bool {
+/// Whether a fault at `pc` is one that [`land_fault`] deals with, and on which stack. Runs inside the
+/// signal handler.
+pub(super) fn claim(pc: usize, kind: FaultKind) -> Option<Claimed> {
     // Looked up before the thread's state, because a thread that never ran compiled code may not have
     // that state allocated yet.
-    match trap_at(pc) {
-        Some(_) => !thread::running_store().is_null(),
-        None => false,
+    // SAFETY: as in `trap_at`.
+    let at = unsafe { code::lookup(pc)? };
+    let ctx = thread::running_store();
+    if ctx.is_null() {
+        return None;
+    }
+    // SAFETY: compiled code of the store runs, so that it and its activation are alive.
+    unsafe {
+        if at.code.image().trap_at(at.offset).is_none() && !is_in_guard(ctx, kind) {
+            return None;
+        }
+        Some(match (*(*ctx).activation).native.sp {
+            0 => Claimed::Here,
+            native_sp => Claimed::At(native_sp),
+        })
+    }
+}
+
+/// Whether a fault was an access to the guard of the continuation's stack that runs.
+///
+/// # Safety
+///
+/// `ctx` must be the running store.
+unsafe fn is_in_guard(ctx: *mut VmStoreCtx, kind: FaultKind) -> bool {
+    let FaultKind::Access(address) = kind else {
+        return false;
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let stack = (*ctx).current_stack;
+        !(*stack).parent.is_null() && (*stack).low.wrapping_sub(address + 1) < PAGE_SIZE
     }
 }
 
@@ -73,6 +110,39 @@ unsafe extern "C" fn land_raise(out: *mut Resume) {
     }
 }
 
+/// Makes a suspended stack go on by throwing an exception, which is given to it as the first word.
+///
+/// # Safety
+///
+/// `head` must be the head of a suspended chain that is the caller's, to resume it at once.
+pub(super) unsafe fn throw_when_resumed(head: NonNull<VmStack>) {
+    let head = head.as_ptr();
+    // SAFETY: the caller's promise. The values that it waits for never come, so that there is room for
+    // where it waits.
+    unsafe {
+        (*head).values = std::ptr::with_exposed_provenance_mut((*head).pc);
+        (*head).pc = throw_on_stack as *const () as usize;
+    }
+}
+
+/// Throws an exception where a continuation was suspended that has just been switched to.
+///
+/// # Safety
+///
+/// Called by [`throw_on_stack`], which has recorded that place as the activation's exit.
+unsafe extern "C" fn land_throw(out: *mut Resume, exception: u64) {
+    let ctx = thread::running_store();
+    let exception = NonZeroU32::new(exception as u32).expect("compiled code has checked for null");
+    // SAFETY: the store is alive, and its compiled code waits.
+    unsafe {
+        (*Store::from_ctx(ctx)).set_pending(Reason::Exception {
+            exception,
+            error: None,
+        });
+        land_raise(out);
+    }
+}
+
 /// Lands after a fault that was claimed.
 ///
 /// # Safety
@@ -87,11 +157,16 @@ unsafe extern "C" fn land_fault(
 ) {
     let ctx = thread::running_store();
     let kind = FaultKind::from_word(kind, address);
-    let (trap, _) = trap_at(pc).expect("the handler has claimed this fault");
     // SAFETY: the running store is alive, and the compiled code that it ran is abandoned.
     unsafe {
         let store = Store::from_ctx(ctx);
-        if !is_guests(&*store, pc, kind) {
+        let in_guard = is_in_guard(ctx, kind);
+        let trap = if in_guard {
+            TrapCode::StackOverflow
+        } else {
+            trap_at(pc).expect("the handler has claimed this fault").0
+        };
+        if !in_guard && !is_guests(&*store, pc, kind) {
             abort(pc, kind, trap);
         }
         (*store).set_pending(Reason::Trap(trap));
@@ -157,7 +232,9 @@ unsafe fn leave(ctx: *mut VmStoreCtx, start: Start, out: *mut Resume) {
             }
         }
         let (pc, fp) = entry.expect("every activation has an entry frame");
-        let stay = (*ctx).activation.cast::<Stay>();
+        let activation = (*ctx).activation;
+        recycle_running(ctx, &raw mut (*activation).native);
+        let stay = activation.cast::<Stay>();
         (*stay).backtrace.write(capture.map(Capture::finish));
         out.write(exceptional_edge(pc, fp));
     }
@@ -169,8 +246,11 @@ unsafe fn leave(ctx: *mut VmStoreCtx, start: Start, out: *mut Resume) {
 ///
 /// `pc` and `fp` must be those of an entry stub's frame that still stands.
 unsafe fn exceptional_edge(pc: usize, fp: usize) -> Resume {
-    // SAFETY: the entry stub belongs to code that the running store keeps alive.
-    let at = unsafe { code::lookup(pc) }.expect("an entry stub is compiled code");
+    // SAFETY: an entry stub belongs to code that the running store keeps alive.
+    let Some(at) = (unsafe { code::lookup(pc) }) else {
+        // The host has resumed a continuation, without any stub.
+        return arch::host_edge(pc, fp);
+    };
     let mut handlers = at
         .code
         .image()

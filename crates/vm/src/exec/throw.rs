@@ -6,6 +6,9 @@
 //! register. The frames passed are compiled code's alone, and need no cleaning up; the host function that
 //! entered the activation, and whatever it was called by, gets the exception as an error instead.
 //!
+//! The search goes on from a continuation's stack to its parent's, at the frame that has resumed it. Those
+//! passed as a whole are recycled.
+//!
 //! No collection can happen between the throw and the handler's first instructions, so that the bare
 //! reference stays true.
 //!
@@ -17,6 +20,7 @@
 use super::walk::{Frame, Start, Step, Walk};
 use crate::arch::Resume;
 use crate::instance::{CallHandlers, Catches, CaughtAt, Instance, Reason, Store};
+use crate::stack::recycle_running;
 use sarsen_abi::vmctx::{VmCtxHeader, VmStoreCtx, VmTag};
 use std::panic::{self, AssertUnwindSafe};
 
@@ -42,8 +46,8 @@ pub(super) unsafe fn catch(ctx: *mut VmStoreCtx, start: Start) -> Option<Resume>
         }
     };
     // SAFETY: the caller's promise.
-    for step in unsafe { Walk::from_start(ctx, start) } {
-        let Step::Wasm(frame) = step else { break };
+    let mut walk = unsafe { Walk::from_start(ctx, start) };
+    while let Some(Step::Wasm(frame)) = walk.next() {
         let pc = frame.pc();
         let Some(call) = store.handlers.get(pc, || look_up(&frame)) else {
             continue;
@@ -60,6 +64,9 @@ pub(super) unsafe fn catch(ctx: *mut VmStoreCtx, start: Start) -> Option<Resume>
             {
                 let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(error)));
             }
+            // SAFETY: what stands on the stacks before that of the frame is abandoned, and we are on the
+            // native stack.
+            unsafe { recycle_running(ctx, walk.stack()) };
             return Some(Resume {
                 pc,
                 sp,

@@ -1,15 +1,18 @@
 //! [`Walk`]: the one iterator over a store's frames, innermost first.
 //!
-//! It follows frame pointers from where the innermost activation was left to its entry stub, and goes
-//! on with the activation below, until there is none:
+//! It follows frame pointers from where the innermost activation was left to its entry stub, by way of the
+//! stacks of the continuations that run in it, and goes on with the activation below, until there is none:
 //!
 //! ```text
-//!   store ─► activation ─────────────► activation ─► null
-//!              │ exit_pc, exit_fp         │
-//!              ▼                          ▼
-//!            wasm, wasm, wasm, Entry,   wasm, wasm, Entry
-//!                                  └─ host frames stand here
+//!   store ─► activation ──────────────────────────────► activation ─► null
+//!              │ exit_pc, exit_fp                          │
+//!              ▼                                           ▼
+//!            wasm, wasm  ─parent─►  wasm, wasm, Entry,   wasm, wasm, Entry
+//!            continuation's stack   native stack     └─ host frames stand here
 //! ```
+//!
+//! A continuation's first frame is called by an entry stub, too, which is not reported; the next step is
+//! the frame in its parent that has resumed it.
 //!
 //! In memory, each frame pointer points to a pair:
 //!
@@ -25,13 +28,14 @@
 //! # Invariants
 //!
 //! Compiled code keeps frame pointers always, leaf functions included. Frame pointers grow strictly
-//! from frame to frame, up to the entry stub's: an iterator asserts that before it reads, so it never
+//! from frame to frame of a stack, up to the entry stub's: an iterator asserts that before it reads, so it never
 //! reads outside of the stack.
 //!
 //! Callers: `backtrace`, `landing`, `roots`.
 
 use crate::code::{self, CodeAt};
 use crate::instance::Store;
+use sarsen_abi::stack::VmStack;
 use sarsen_abi::vmctx::{Activation, VmStoreCtx};
 use std::marker::PhantomData;
 
@@ -100,6 +104,8 @@ pub(super) struct Start {
 #[derive(Debug)]
 pub struct Walk<'a> {
     at: Start,
+    /// The stack that `at` is on; null when there is none.
+    stack: *const VmStack,
     activation: *const Activation,
     _frames: PhantomData<&'a Store>,
 }
@@ -109,7 +115,7 @@ impl<'a> Walk<'a> {
     pub fn new(store: &'a Store) -> Walk<'a> {
         // SAFETY: that the store is borrowed means that its compiled code has called the host and waits
         // (`instance`'s page): the innermost activation has recorded that exit, and the frames stand.
-        unsafe { Walk::of_activation((*store.ctx()).activation) }
+        unsafe { Walk::of_activation((*store.ctx()).activation, (*store.ctx()).current_stack) }
     }
 
     /// The frames of a store from this one.
@@ -119,21 +125,27 @@ impl<'a> Walk<'a> {
     /// `ctx` must be the running store and `start` its innermost frame. The frames must stand for `'a`.
     pub(super) unsafe fn from_start(ctx: *mut VmStoreCtx, start: Start) -> Walk<'a> {
         // SAFETY: the store is alive.
-        let activation = unsafe { (*ctx).activation };
+        let (activation, stack) = unsafe { ((*ctx).activation, (*ctx).current_stack) };
         Walk {
             at: start,
+            stack,
             activation,
             _frames: PhantomData,
         }
     }
 
-    /// The frames of this activation and those below.
+    /// The stack of the frame that was passed last.
+    pub(super) fn stack(&self) -> *mut VmStack {
+        self.stack.cast_mut()
+    }
+
+    /// The frames of this activation, from its stack `stack` on, and those below.
     ///
     /// # Safety
     ///
-    /// `activation` must be null or linked, and must have recorded its exit; its frames must stand for
-    /// `'a`.
-    unsafe fn of_activation(activation: *const Activation) -> Walk<'a> {
+    /// `activation` must be null or linked, and must have recorded its exit on `stack`; its frames must stand
+    /// for `'a`.
+    unsafe fn of_activation(activation: *const Activation, stack: *const VmStack) -> Walk<'a> {
         // SAFETY: the caller's promise.
         let at = match unsafe { activation.as_ref() } {
             Some(a) => Start {
@@ -149,6 +161,7 @@ impl<'a> Walk<'a> {
         };
         Walk {
             at,
+            stack,
             activation,
             _frames: PhantomData,
         }
@@ -163,15 +176,27 @@ impl<'a> Iterator for Walk<'a> {
         if self.activation.is_null() {
             return None;
         }
-        let Start { pc, fp, is_call } = self.at;
-        // SAFETY: linked activations are alive while the frames of the walk stand.
-        let (entry_fp, previous) =
-            unsafe { ((*self.activation).entry_fp, (*self.activation).previous) };
-        if fp == entry_fp {
-            // SAFETY: as above.
-            *self = unsafe { Walk::of_activation(previous) };
-            return Some(Step::Entry { pc, fp });
+        // SAFETY: linked activations and their stacks are alive while the frames of the walk stand.
+        let mut entry_fp = unsafe { (*self.stack).entry_fp };
+        while self.at.fp == entry_fp {
+            // SAFETY: as above; a parent has recorded where it goes on.
+            unsafe {
+                let Some(parent) = (*self.stack).parent.as_ref() else {
+                    let Start { pc, fp, .. } = self.at;
+                    let activation = &*self.activation;
+                    *self = Walk::of_activation(activation.previous, activation.previous_stack);
+                    return Some(Step::Entry { pc, fp });
+                };
+                self.at = Start {
+                    pc: parent.pc,
+                    fp: parent.fp,
+                    is_call: true,
+                };
+                self.stack = parent;
+                entry_fp = parent.entry_fp;
+            }
         }
+        let Start { pc, fp, is_call } = self.at;
         assert!(
             fp < entry_fp && fp.is_multiple_of(8),
             "a frame pointer points out of its stack"

@@ -61,7 +61,8 @@ impl Heap {
         }
         let due = self.zeal_is_due();
         if due || self.hurry || !self.young_fits(size) {
-            self.collect(due && self.stats.minor % 8 == 7, world)?;
+            let full = self.hurry_full || due && self.stats.minor % 8 == 7;
+            self.collect(full, world)?;
             if !self.young_fits(size) {
                 return Err(self.full_error());
             }
@@ -227,7 +228,8 @@ impl Heap {
 
 /// Collecting, and the sizes of both spaces.
 impl Heap {
-    /// Collects the nursery, and all when it is time or `full` says so.
+    /// Collects the nursery, and all when it is time or `full` says so. Stacks of continuations that are
+    /// dead are recycled.
     ///
     /// # Errors
     ///
@@ -253,12 +255,15 @@ impl Heap {
         let mut room = true;
         if now_full {
             self.full(&roots);
+            self.hurry_full = false;
             self.next_full = self.old_used() + self.old_used().max(MIN_GROWTH);
             room = self
                 .nursery_sizes(MIN_YOUNG)
                 .any(|n| self.make_room(n, 0, world));
         }
         self.verify_with_zeal(&roots);
+        // Code may be unmapped before the next one.
+        self.frame_maps.clear();
         self.roots = roots;
         self.publish();
         self.stats.add_pause(start.elapsed(), now_full);

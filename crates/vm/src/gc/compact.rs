@@ -5,12 +5,14 @@
 //! objects in ascending order corrects their references and moves them. What is dense from the
 //! beginning stays where it is.
 
+use super::conts::recycle_dead;
 use super::heap::Heap;
 use super::live_map::LiveMap;
 use super::mark::{MIN_STACK, Marking};
 use super::shapes::{Content, Shapes};
 use super::world::Roots;
-use sarsen_abi::heap::{EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::heap::{ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::stack::OWNER_CLEAN;
 use std::ptr;
 
 /// So many bytes after the old objects keep their memory at least.
@@ -94,6 +96,12 @@ impl Sliding<'_> {
                     unsafe { self.update(self.base.add((at + offset) as usize).cast()) };
                 }
             }
+            Content::Cont => {
+                for field in [ContLayout::REFS, ContLayout::BITS] {
+                    // SAFETY: a field of the object.
+                    unsafe { self.update(self.base.add((at + field) as usize).cast()) };
+                }
+            }
             Content::Exn => {
                 // SAFETY: within the object, whose size was checked.
                 let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
@@ -145,16 +153,28 @@ impl Heap {
         self.stats.full += 1;
         let (base, end) = (self.base(), self.old_end);
         let limit = (self.old_used() / 128).max(MIN_STACK);
+        let ctx = self.ctx.as_ptr();
         // SAFETY: objects lie up to `end`; no compiled code runs. Slots of roots are valid.
-        unsafe {
-            let mut marking = Marking::new(base, end, &mut self.shapes, &mut live, limit);
+        let stacks = unsafe {
+            let maps = &mut self.frame_maps;
+            let mut marking =
+                Marking::new(base, end, &mut self.shapes, &mut live, limit, ctx, maps);
             for slot in roots.all() {
                 marking.visit(slot);
             }
             self.handles.visit(true, |slot| marking.visit(slot));
             marking.finish();
             self.damaged |= marking.damaged;
-        }
+            let mut stacks = marking.stacks;
+            // A continuation may have been visited twice.
+            stacks.sort_unstable();
+            stacks.dedup();
+            // SAFETY: as above.
+            recycle_dead(ctx, |owner| {
+                owner >= FIRST && owner < end && live.is_live(owner)
+            });
+            stacks
+        };
         live.place();
         let sliding = Sliding {
             base,
@@ -168,6 +188,11 @@ impl Heap {
                 sliding.update(slot);
             }
             self.handles.visit(true, |slot| sliding.update(slot));
+            for stack in stacks {
+                self.frame_maps
+                    .suspended(stack, &mut |slot| sliding.update(slot));
+                (*stack).owner = sliding.moved((*stack).owner & !OWNER_CLEAN) | OWNER_CLEAN;
+            }
         }
         let new_end = sliding.slide();
         self.externs.after_full(&live);

@@ -24,6 +24,7 @@ use super::remember::Remembered;
 use super::shapes::Shapes;
 use super::stats::GcStats;
 use super::world::{HostError, Roots};
+use crate::stack::FrameMaps;
 use crate::types::Registry;
 use sarsen_abi::TrapCode;
 use sarsen_abi::heap::{ALIGNMENT, FIRST, YOUNG};
@@ -64,6 +65,8 @@ pub struct Heap {
     pub(super) damaged: bool,
     /// Whether the next allocation shall collect.
     pub(super) hurry: bool,
+    /// Whether it shall then collect everything.
+    pub(super) hurry_full: bool,
     /// With zeal: how many allocations are left until the next collection.
     pub(super) patience: u32,
     pub(super) remembered: Remembered,
@@ -76,6 +79,8 @@ pub struct Heap {
     /// Kept for its memory.
     pub(super) roots: Roots,
     pub(super) live: Option<LiveMap>,
+    /// Where references are in the frames of suspended stacks; forgotten after each collection.
+    pub(super) frame_maps: FrameMaps,
 }
 
 impl Heap {
@@ -110,6 +115,7 @@ impl Heap {
             refusal: None,
             damaged: false,
             hurry: false,
+            hurry_full: false,
             patience: 0,
             remembered: Remembered::new(),
             shapes: Shapes::new(registry),
@@ -120,6 +126,7 @@ impl Heap {
             stats: GcStats::new(),
             roots: Roots::default(),
             live: None,
+            frame_maps: FrameMaps::new(),
         };
         heap.configure();
         let (functions, remembered) = (heap.funcs.table(), heap.remembered.bounds());
@@ -223,6 +230,11 @@ impl Heap {
         }
         // SAFETY: objects lie in the range.
         Ok(unsafe { self.base().add(at as usize) })
+    }
+
+    /// How many collections there were: of the nursery, and of all.
+    pub fn collections(&self) -> (u64, u64) {
+        (self.stats.minor, self.stats.full)
     }
 
     /// What the collector has done so far.

@@ -7,10 +7,14 @@
 //!
 //! A reference that leads to no object becomes null and is reported.
 
+use super::conts::owned_stack;
 use super::live_map::LiveMap;
 use super::shapes::{Content, Shape, Shapes};
 use crate::arch;
-use sarsen_abi::heap::{ALIGNMENT, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
+use crate::stack::FrameMaps;
+use sarsen_abi::heap::{ALIGNMENT, ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::stack::VmStack;
+use sarsen_abi::vmctx::VmStoreCtx;
 
 /// How many objects wait for their memory.
 const QUEUE: usize = 8;
@@ -36,6 +40,10 @@ pub(super) struct Marking<'a> {
     /// Arrays that are partly scanned, and from where on they are not.
     arrays: Vec<(u32, u32)>,
     pub(super) damaged: bool,
+    ctx: *mut VmStoreCtx,
+    frame_maps: &'a mut FrameMaps,
+    /// The heads of suspended chains whose owners are marked.
+    pub(super) stacks: Vec<*mut VmStack>,
 }
 
 impl<'a> Marking<'a> {
@@ -43,13 +51,16 @@ impl<'a> Marking<'a> {
     ///
     /// # Safety
     ///
-    /// The heap at `base` must be accessible between [`FIRST`] and `end`, and used by nobody else.
+    /// The heap at `base` must be accessible between [`FIRST`] and `end`, and used by nobody else; `ctx` must
+    /// be its store's.
     pub(super) unsafe fn new(
         base: *mut u8,
         end: u32,
         shapes: &'a mut Shapes,
         live: &'a mut LiveMap,
         limit: usize,
+        ctx: *mut VmStoreCtx,
+        frame_maps: &'a mut FrameMaps,
     ) -> Self {
         live.begin(end);
         Marking {
@@ -64,6 +75,9 @@ impl<'a> Marking<'a> {
             head: 0,
             arrays: Vec::new(),
             damaged: false,
+            ctx,
+            frame_maps,
+            stacks: Vec::new(),
         }
     }
 
@@ -169,6 +183,7 @@ impl<'a> Marking<'a> {
             Content::References if second > PIECE => self.arrays.push((at, 0)),
             Content::References => self.visit_elements(at, 0, second),
             Content::Large => self.visit_large(at, shape.references as usize),
+            Content::Cont => self.visit_cont(at),
             Content::Exn => self.visit_exn(at, second),
             Content::Numbers | Content::Extern | Content::Unknown => {}
         }
@@ -190,6 +205,24 @@ impl<'a> Marking<'a> {
             let offset = self.shapes.offsets[offsets][field];
             // SAFETY: a field of the object.
             unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
+        }
+    }
+
+    /// Visits what a continuation refers to, and the frames of the stack that it owns.
+    fn visit_cont(&mut self, at: u32) {
+        // SAFETY: words of the object; no compiled code runs, and the stack that it owns is suspended. Visiting
+        // a slot does not touch the maps.
+        unsafe {
+            let object = self.base.add(at as usize);
+            for field in [ContLayout::REFS, ContLayout::BITS] {
+                self.visit(object.add(field as usize).cast());
+            }
+            let number = object.add(ContLayout::STACK as usize).cast::<u32>().read();
+            if let Some(stack) = owned_stack(self.ctx, number, |of| of == at) {
+                self.stacks.push(stack);
+                let maps = std::ptr::from_mut(self.frame_maps);
+                (*maps).suspended(stack, &mut |slot| self.visit(slot));
+            }
         }
     }
 

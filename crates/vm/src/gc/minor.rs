@@ -16,12 +16,16 @@
 //! Nothing in the heap. A reference that leads to no object becomes null and is reported
 //! ([`Heap::damaged`](super::Heap)), and no more is copied than there is room for.
 
+use super::conts::{owned_stack, ran_stacks};
 use super::heap::Heap;
 use super::range::RANGE;
 use super::shapes::{Content, Shapes};
 use super::world::Roots;
 use crate::arch;
-use sarsen_abi::heap::{ALIGNMENT, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
+use crate::stack::{FrameMaps, forget_ran, recycle};
+use sarsen_abi::heap::{ALIGNMENT, ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
+use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
+use sarsen_abi::vmctx::VmStoreCtx;
 use std::ptr;
 
 /// In the first word of a header: the object has moved, and the rest is where it is now.
@@ -43,6 +47,8 @@ struct Evacuation<'a> {
     /// Where the room for copies ends.
     room: u32,
     damaged: bool,
+    ctx: *mut VmStoreCtx,
+    frame_maps: &'a mut FrameMaps,
 }
 
 impl Evacuation<'_> {
@@ -173,10 +179,69 @@ impl Evacuation<'_> {
                 }
             }
             Content::Large => self.scan_large(at, shape.references as usize),
+            Content::Cont => self.scan_cont(at),
             Content::Exn => self.scan_exn(at, second),
             Content::Numbers | Content::Extern | Content::Unknown => {}
         }
         size
+    }
+
+    /// Visits what a continuation refers to. If it was moved and owns a stack, the stack follows it.
+    #[inline(never)]
+    fn scan_cont(&mut self, at: u32) {
+        // SAFETY: words of the object; no compiled code runs, and the stack that it owns is suspended.
+        unsafe {
+            let object = self.base.add(at as usize);
+            for field in [ContLayout::REFS, ContLayout::BITS] {
+                self.visit(object.add(field as usize).cast());
+            }
+            let number = object.add(ContLayout::STACK as usize).cast::<u32>().read();
+            let is_young = |of: u32| of >= YOUNG && of - YOUNG < self.used;
+            let moved_here = |of: u32| is_young(of) && self.header(of).0 == at | MOVED;
+            if let Some(stack) = owned_stack(self.ctx, number, moved_here) {
+                (*stack).owner = at;
+                self.visit_frames(stack);
+            }
+        }
+    }
+
+    /// Visits the references in the frames of a suspended chain.
+    ///
+    /// # Safety
+    ///
+    /// `head` must be the head of a chain.
+    unsafe fn visit_frames(&mut self, head: *mut VmStack) {
+        let maps = ptr::from_mut(self.frame_maps);
+        // SAFETY: visiting a slot does not touch the maps; the rest is the caller's promise.
+        unsafe { (*maps).suspended(head, &mut |slot| self.visit(slot)) };
+    }
+
+    /// Visits the frames of suspended stacks that have run since the last collection, and whose owners are
+    /// old.
+    fn scan_ran_stacks(&mut self) {
+        // SAFETY: no compiled code runs; what has an owner is suspended.
+        unsafe {
+            for stack in ran_stacks(self.ctx) {
+                let owner = (*stack).owner & !OWNER_CLEAN;
+                if owner != 0 && owner < YOUNG {
+                    self.visit_frames(stack);
+                }
+            }
+        }
+    }
+
+    /// Recycles the suspended stacks whose owners have not been moved out of the nursery.
+    fn recycle_stacks(&mut self) {
+        // SAFETY: as above; a chain whose owner is dead is nobody's. Owners become young with the stack on
+        // the list.
+        unsafe {
+            for stack in ran_stacks(self.ctx) {
+                if (*stack).owner & !OWNER_CLEAN >= YOUNG {
+                    recycle(self.ctx, stack);
+                }
+            }
+            forget_ran(self.ctx);
+        }
     }
 
     #[inline(never)]
@@ -236,6 +301,8 @@ impl Heap {
             end: begin,
             room: self.old_room,
             damaged: false,
+            ctx: self.ctx.as_ptr(),
+            frame_maps: &mut self.frame_maps,
         };
         // SAFETY: the slots of roots are valid (`World::roots`), as are the host's; remembered ones are
         // checked when they lie in the heap, and otherwise in tables, which tell when they move.
@@ -244,6 +311,7 @@ impl Heap {
                 evacuation.visit(slot);
             }
             self.handles.visit(false, |slot| evacuation.visit(slot));
+            evacuation.scan_ran_stacks();
             if remembered {
                 evacuation.scan_old(begin);
                 for slot in roots.all() {
@@ -267,6 +335,7 @@ impl Heap {
             }
         }
         evacuation.scan_copies();
+        evacuation.recycle_stacks();
         let (end, damaged) = (evacuation.end, evacuation.damaged);
         self.damaged |= damaged;
         let base = self.base();

@@ -35,6 +35,7 @@
 //! | `remember` | the barrier and its buffer |
 //! | `shapes` | types as the collector sees them |
 //! | `objects`, `elements`, `fields`, `accesses` | typed access |
+//! | `conts` | continuations, and the stacks that belong to them |
 //! | `exns` | exceptions, and the tags that tell what is in them |
 //! | `externs`, `funcs`, `handles` | what is beside the heap |
 //! | `verify` | a check of everything, for zeal |
@@ -50,6 +51,7 @@ mod accesses;
 mod allocate;
 mod compact;
 mod config;
+mod conts;
 mod elements;
 mod exns;
 mod externs;
@@ -72,6 +74,7 @@ mod world;
 
 pub use accesses::{Access, Holds};
 pub use config::{CollectorKind, GcConfig, HeapError};
+pub use conts::{BoundValue, ContParts};
 pub use externs::Dead;
 pub use fields::Place;
 pub use handles::{OwnedRoot, RootIndex, RootScope};

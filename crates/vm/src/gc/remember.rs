@@ -97,7 +97,7 @@ impl Heap {
             self.forget_slots();
         } else {
             if count >= MANY_SLOTS {
-                self.collect_soon();
+                self.collect_soon(false);
             }
             self.remembered.grow();
             let Range { start, end } = self.remembered.slots.as_mut_ptr_range();
@@ -129,13 +129,5 @@ impl Heap {
     #[inline]
     pub fn before_table_write(&mut self, slot: *mut u32, old: u32, new: u32) {
         self.before_write(slot, old, new);
-    }
-
-    /// Lets the next allocation of compiled code collect.
-    fn collect_soon(&mut self) {
-        if self.collects() {
-            self.hurry = true;
-            self.with_ctx(|ctx| ctx.alloc_end = 0);
-        }
     }
 }

@@ -8,8 +8,8 @@ use super::exns::TagShape;
 use crate::types::{Defined, RegisteredType, Registry, Shape as TypeShape};
 use sarsen_abi::TypeId;
 use sarsen_abi::heap::{
-    ALIGNMENT, EXN_TYPE, EXTERN_TYPE, FIRST_TYPE, HEADER_SIZE, MAX_EXN, ROW_SIZE, Slot,
-    StructLayout,
+    ALIGNMENT, BITS_TYPE, CONT_TYPE, ContLayout, EXN_TYPE, EXTERN_TYPE, FIRST_TYPE, HEADER_SIZE,
+    MAX_EXN, REFS_TYPE, ROW_SIZE, Slot, StructLayout,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) enum Content {
     Numbers,
     /// A box with an object of the host's.
     Extern,
+    /// A continuation ([`ContLayout`]): two references, and perhaps a stack.
+    Cont,
     /// An exception, whose tag tells where its references are: [`Shapes::exn_references`].
     Exn,
 }
@@ -65,7 +67,7 @@ impl Shape {
     #[inline(always)]
     pub(super) fn size_of(&self, word: u32) -> Option<u64> {
         match self.content {
-            Content::Small | Content::Large | Content::Extern => {
+            Content::Small | Content::Large | Content::Extern | Content::Cont => {
                 (word == self.size).then_some(u64::from(word))
             }
             Content::References | Content::Numbers => {
@@ -117,6 +119,19 @@ impl Shapes {
             ..UNKNOWN
         };
         shapes.insert(EXTERN_TYPE.0, boxes);
+        let conts = Shape {
+            content: Content::Cont,
+            size: ContLayout::SIZE,
+            ..UNKNOWN
+        };
+        shapes.insert(CONT_TYPE.0, conts);
+        let array = |content, element_log2| Shape {
+            content,
+            element_log2,
+            ..UNKNOWN
+        };
+        shapes.insert(REFS_TYPE.0, array(Content::References, 2));
+        shapes.insert(BITS_TYPE.0, array(Content::Numbers, 4));
         shapes
     }
 

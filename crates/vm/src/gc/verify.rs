@@ -3,12 +3,13 @@
 //! Every object is one that is known and lies within its space, every reference leads to the beginning
 //! of an object, and every young reference outside of the nursery is remembered.
 
+use super::conts::owned_stacks;
 use super::heap::Heap;
 use super::remember::is_young;
 use super::shapes::Content;
 use super::world::Roots;
 use hashbrown::HashSet;
-use sarsen_abi::heap::{EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
+use sarsen_abi::heap::{ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
 use std::ops::Range;
 
 /// What is written over what was freed: neither a type, nor a reference to anything.
@@ -71,6 +72,29 @@ impl Heap {
                 "a root refers to {value:#x}, which is no object"
             );
         }
+        let ctx = self.ctx.as_ptr();
+        // SAFETY: no compiled code runs; what has an owner is suspended, and its frames stand.
+        unsafe {
+            for (stack, owner) in owned_stacks(ctx) {
+                assert!(
+                    starts.contains(&owner),
+                    "{owner:#x}, no object, owns a stack"
+                );
+                let mut has_young = false;
+                self.frame_maps.suspended(stack, &mut |slot| {
+                    let value = slot.read();
+                    has_young |= is_young(value);
+                    assert!(
+                        is_good(value),
+                        "a suspended frame refers to {value:#x}, which is no object"
+                    );
+                });
+                assert!(
+                    !has_young || (*stack).has_run != 0,
+                    "a stack with young references is not known to have run"
+                );
+            }
+        }
         for &(first, length) in &roots.tables {
             for slot in (0..length).map(|i| first.wrapping_add(i)) {
                 // SAFETY: as above.
@@ -121,6 +145,10 @@ impl Heap {
                     visit(at, &mut references.iter().map(|offset| at + offset));
                 }
                 Content::References => visit(at, &mut (0..second).map(|i| fields + 4 * i)),
+                Content::Cont => {
+                    let fields = [ContLayout::REFS, ContLayout::BITS];
+                    visit(at, &mut fields.into_iter().map(|field| at + field));
+                }
                 Content::Numbers | Content::Extern | Content::Unknown => {
                     visit(at, &mut std::iter::empty());
                 }

@@ -9,6 +9,7 @@ use super::module::CompiledModule;
 use super::parking;
 use crate::gc::RangePool;
 use crate::mem::{BlockPool, SlotPool};
+use crate::stack::{StackConfig, StackPool};
 use crate::types::Registry;
 use hashbrown::HashMap;
 use sarsen_abi::builtin::BuiltinTable;
@@ -24,6 +25,7 @@ pub struct Engine {
     slots: Arc<SlotPool>,
     blocks: Arc<BlockPool>,
     heaps: Arc<RangePool>,
+    stacks: Arc<StackPool>,
     builtins: Builtins,
     frame_roots: FrameRoots,
     epoch: AtomicU64,
@@ -73,12 +75,14 @@ impl Engine {
         settings: Settings,
         builtins: &'static BuiltinTable,
         frame_roots: FrameRoots,
+        stacks: &StackConfig,
     ) -> std::io::Result<Arc<Engine>> {
         Ok(Arc::new(Engine {
             types: Arc::new(Registry::new()?),
             slots: Arc::new(SlotPool::new(settings.clone())),
             blocks: Arc::new(BlockPool::default()),
             heaps: Arc::default(),
+            stacks: Arc::new(StackPool::new(stacks)),
             settings,
             builtins: Builtins(builtins),
             frame_roots,
@@ -106,6 +110,11 @@ impl Engine {
     /// Address space for collected heaps.
     pub fn heaps(&self) -> &Arc<RangePool> {
         &self.heaps
+    }
+
+    /// Stacks for continuations and asynchronous calls.
+    pub fn stacks(&self) -> &Arc<StackPool> {
+        &self.stacks
     }
 
     /// What finds references in frames.

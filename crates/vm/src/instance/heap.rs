@@ -140,10 +140,17 @@ impl Store {
             finished: false,
         };
         let heap = apart.heap.as_mut().expect("just made");
+        let before = heap.collections();
         let result = f(heap, &mut Outside(apart.store));
         let dead = heap.take_dead();
+        let after = heap.collections();
         apart.finished = true;
         drop(apart);
+        if before != after
+            && let Some(stacks) = &mut self.stacks
+        {
+            stacks.after_collection(before.1 != after.1);
+        }
         if let Err(payload) = dead.drop_all() {
             self.heap_mut().release_all();
             panic::resume_unwind(payload);
@@ -315,6 +322,15 @@ impl Store {
                 _ => Ok(false),
             },
         }
+    }
+
+    /// The type of a continuation.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::HeapCorruption`] when the reference leads to none of this store.
+    pub fn cont_type(&self, reference: u32) -> Result<TypeId, TrapCode> {
+        self.heap_ref()?.cont_type(reference)
     }
 
     /// The host's data behind an `externref`; `None` for a guest's object that was converted to one.

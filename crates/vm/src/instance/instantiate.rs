@@ -22,7 +22,7 @@ use sarsen_abi::vmctx::{
     ContextHeader, HOSTCTX_MAGIC, VMCTX_MAGIC, VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmTag,
 };
 use sarsen_abi::{
-    EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TrapCode,
+    EntityIndex, Feature, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TrapCode,
 };
 use std::fmt;
 use std::ptr::NonNull;
@@ -190,6 +190,14 @@ impl Store {
         }
         if module.uses_heap() {
             self.reserve_heap().map_err(CreateError::Heap)?;
+        }
+        if module
+            .module()
+            .features_used
+            .contains(Feature::StackSwitching)
+        {
+            // Compiled code looks into the table of stacks.
+            self.stacks_mut();
         }
         self.instances.push(owned);
         Ok(at)

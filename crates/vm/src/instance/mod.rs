@@ -38,6 +38,7 @@ mod atomics;
 mod bulk;
 mod config;
 mod const_expr;
+mod continuations;
 mod engine;
 mod exceptions;
 mod extern_type;

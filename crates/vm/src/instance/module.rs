@@ -291,7 +291,11 @@ fn uses_heap(module: &Module) -> bool {
     };
     // Exceptions are objects.
     let throws = !module.tags.is_empty();
-    throws || module.features_used.contains(Feature::Gc) || module.types.iter().any(object)
+    let switches = module.features_used.contains(Feature::StackSwitching);
+    throws
+        || switches
+        || module.features_used.contains(Feature::Gc)
+        || module.types.iter().any(object)
 }
 
 fn import_slots(module: &Module, types: &ModuleTypes, code: &EngineCode) -> Box<[ImportSlot]> {

@@ -29,6 +29,7 @@ use super::stable::Stable;
 use super::upcalls::{ResourceCounts, Upcalls};
 use crate::gc::Heap;
 use crate::mem::{LinearMemory, Table};
+use crate::stack::Stacks;
 use crate::types::RegisteredType;
 use sarsen_abi::TrapCode;
 use sarsen_abi::vmctx::{VmGlobal, VmStoreCtx, VmTag};
@@ -38,7 +39,7 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomPinned;
 use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,6 +85,7 @@ pub struct Store {
     /// Those of `globals` that hold collected references.
     pub(super) collected_globals: Vec<NonNull<VmGlobal>>,
     pub(super) heap: Option<Box<Heap>>,
+    pub(super) stacks: Option<Box<Stacks>>,
     /// The exception that the host has thrown or not yet taken, or null.
     pub(super) pending_exception: u32,
     pub(crate) handlers: HandlerCache,
@@ -109,19 +111,7 @@ impl Store {
     #[expect(clippy::new_ret_no_self, reason = "a store exists only where it stays")]
     pub fn new(engine: &Arc<Engine>, config: StoreConfig) -> OwnedStore {
         let store = Stable::new(Store {
-            ctx: UnsafeCell::new(VmStoreCtx {
-                stack_limit: usize::MAX,
-                activation: ptr::null_mut(),
-                fuel: 0,
-                epoch_deadline: 0,
-                heap_base: ptr::null_mut(),
-                alloc_next: 0,
-                alloc_end: 0,
-                remembered_next: ptr::null_mut(),
-                remembered_end: ptr::null_mut(),
-                func_table: ptr::null(),
-                func_table_length: 0,
-            }),
+            ctx: UnsafeCell::new(VmStoreCtx::new()),
             this: NonNull::dangling(),
             id: StoreId::fresh(),
             engine: Arc::clone(engine),
@@ -142,6 +132,7 @@ impl Store {
             tags: Vec::new(),
             collected_globals: Vec::new(),
             heap: None,
+            stacks: None,
             pending_exception: 0,
             handlers: HandlerCache::default(),
             kept: Vec::new(),

@@ -10,6 +10,7 @@ use super::instantiate::InstantiateError;
 use super::module::CompiledModule;
 use super::store::{OwnedStore, Store};
 use crate::code::{EngineCode, Expected};
+use crate::stack::StackConfig;
 use sarsen_abi::builtin::{BUILTIN_COUNT, BuiltinTable};
 use sarsen_abi::const_expr::{ConstExpr, ConstOp};
 use sarsen_abi::image::{
@@ -34,10 +35,18 @@ pub(super) fn engine() -> Arc<Engine> {
     // No code of these modules runs, so none calls a builtin.
     let builtins = Box::leak(Box::new(BuiltinTable {
         raise: std::ptr::null(),
+        native_call: std::ptr::null(),
+        switch_stack: std::ptr::null(),
         functions: [std::ptr::null(); BUILTIN_COUNT],
     }));
     // Nor has it frames.
-    Engine::new(Settings::default(), builtins, |_, _| {}).unwrap()
+    Engine::new(
+        Settings::default(),
+        builtins,
+        |_, _| {},
+        &StackConfig::default(),
+    )
+    .unwrap()
 }
 
 /// A store of `engine`.

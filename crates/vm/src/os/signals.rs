@@ -63,11 +63,20 @@ pub(crate) enum FaultKind {
 
 /// Decides whether a fault at this program counter is the runtime's. Called inside the signal handler:
 /// see the module's rules.
-pub(crate) type Claim = fn(pc: usize) -> bool;
+pub(crate) type Claim = fn(pc: usize, kind: FaultKind) -> Option<Claimed>;
+
+/// Where to land after a fault that is the runtime's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claimed {
+    /// On the stack that was interrupted.
+    Here,
+    /// On another one, below this address.
+    At(usize),
+}
 
 /// Where control goes after a claimed fault.
 ///
-/// Called by a jump on the interrupted stack, its stack pointer below the red zone and aligned to 16
+/// Called by a jump on the interrupted stack (or another: [`Claimed`]), its stack pointer below the red zone and aligned to 16
 /// bytes, with the frame pointer as it was. The C arguments are the interrupted program counter and
 /// frame pointer, the kind of fault as [`FaultKind::to_word`], and the address of the access, or zero.
 /// Never returns.
@@ -197,7 +206,11 @@ unsafe extern "C" fn handle(
     };
     if let Some(kind) = kind {
         let arch::Registers { pc, sp, fp } = registers;
-        if (handlers.claim)(pc) {
+        if let Some(claimed) = (handlers.claim)(pc, kind) {
+            let sp = match claimed {
+                Claimed::Here => sp,
+                Claimed::At(sp) => sp,
+            };
             let call = arch::LandingCall {
                 landing: handlers.landing,
                 sp: arch::below_red_zone(sp),

@@ -22,7 +22,7 @@ pub(super) const MAX_LOAD_BLOCKS: u64 = 5;
 
 impl Lowering<'_, '_> {
     /// The number for objects of a function, zero for null. The runtime gives it at the first time.
-    pub(super) fn id_of_function(&mut self, func: Value) -> Value {
+    pub(in crate::lower) fn id_of_function(&mut self, func: Value) -> Value {
         if !self.may_be_null(func) {
             return self.id_of_non_null(func);
         }

@@ -13,7 +13,7 @@ use sarsen_abi::types::{
 };
 use sarsen_abi::vmctx::{ValRaw, VmStoreCtx};
 use sarsen_abi::{Module, TypeId, TypeIndex};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Roots in a vector, and a limit.
@@ -102,19 +102,7 @@ impl Stage {
         let registry = Arc::new(Registry::new().unwrap());
         let types = types(&registry);
         let pool = Arc::new(RangePool::default());
-        let mut ctx = Box::new(VmStoreCtx {
-            stack_limit: 0,
-            activation: ptr::null_mut(),
-            fuel: 0,
-            epoch_deadline: 0,
-            heap_base: ptr::null_mut(),
-            alloc_next: 0,
-            alloc_end: 0,
-            remembered_next: ptr::null_mut(),
-            remembered_end: ptr::null_mut(),
-            func_table: ptr::null(),
-            func_table_length: 0,
-        });
+        let mut ctx = Box::new(VmStoreCtx::new());
         // SAFETY: the context lives as long as the heap, and no code runs.
         let heap = unsafe { Heap::new(NonNull::from(&mut *ctx), config, &registry, &pool) };
         Stage {

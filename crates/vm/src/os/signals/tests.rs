@@ -163,7 +163,7 @@ fn install_claiming_nothing() {
     unsafe extern "C" fn never() -> ! {
         unreachable!("nothing is claimed")
     }
-    install(|_| false, never);
+    install(|_, _| None, never);
 }
 
 unsafe fn touch_null() {
@@ -292,7 +292,7 @@ fn control_words() -> (u32, u16) {
 /// Faults many times, on several threads, and sees each land.
 fn faults_land(by_jump: bool) {
     HANDLERS.get_or_init(|| Handlers {
-        claim: |pc| pc == FAULT_PC.load(Ordering::Relaxed),
+        claim: |pc, _| (pc == FAULT_PC.load(Ordering::Relaxed)).then_some(Claimed::Here),
         landing,
         leave_by_jump: by_jump,
         previous: SIGNALS.map(|signal| Previous {
@@ -300,7 +300,7 @@ fn faults_land(by_jump: bool) {
             spent: AtomicBool::new(false),
         }),
     });
-    install(|_| false, landing);
+    install(|_, _| None, landing);
     // Round up and flush to zero; extended precision, round down: not what a handler begins with.
     let (mxcsr, control) = (0xdf80u32, 0x077fu16);
     let faulting = move || {

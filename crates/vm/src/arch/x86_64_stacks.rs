@@ -1,0 +1,171 @@
+//! Switching stacks, on x86-64. [`sarsen_abi::stack`] draws a stack.
+//!
+//! A switch site is a `try_call` in the `tail` convention: it expects nothing in any register afterwards
+//! but the results (rax, rcx, rdx, rsi). So what is saved is the stack pointer, the frame pointer and the return
+//! address; and where a stack goes on it is entered by an indirect jump, because a `ret` that belongs to
+//! no `call` would be predicted wrong.
+
+use sarsen_abi::stack::RETURNED;
+use sarsen_abi::vmctx::offset;
+
+/// Saves the current stack and continues another one: [`sarsen_abi::builtin::BuiltinTable::switch_stack`].
+///
+/// Arguments: rdi the stack, rsi the store, rdx and rcx what the other side gets; it also gets, in rdx and rsi,
+/// what it could load from memory later: its own stack, and the store. A stack that begins is
+/// continued in the routine of [`start_routine`], with rdi and rsi as they are here.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn switch_stack() {
+    core::arch::naked_asm!(
+        "mov r8, [rsi + {current}]",
+        "mov r10, [rdi + {limit}]",
+        "pop r9",
+        "mov [rsi + {current}], rdi",
+        "mov [rsi + {store_limit}], r10",
+        "mov [r8 + {pc}], r9",
+        "mov [r8 + {sp}], rsp",
+        "mov [r8 + {fp}], rbp",
+        "mov r9, [rdi + {pc}]",
+        "mov rsp, [rdi + {sp}]",
+        "mov rbp, [rdi + {fp}]",
+        "mov qword ptr [rdi + {sp}], 0",
+        "mov rax, rdx",
+        "mov rdx, rdi",
+        "jmp r9",
+        current = const offset::STORE_CURRENT_STACK,
+        store_limit = const offset::STORE_STACK_LIMIT,
+        limit = const offset::STACK_LIMIT,
+        pc = const offset::STACK_PC,
+        sp = const offset::STACK_SP,
+        fp = const offset::STACK_FP,
+    )
+}
+
+/// Calls a C function on the native stack: [`sarsen_abi::builtin::BuiltinTable::native_call`].
+///
+/// ```text
+///   pool stack                        native stack
+///   | arguments 7 and 8 |             | where it was left      | <- native_sp
+///   | return address    |             | arguments 7 and 8      |
+///   | caller's rbp      | <- rbp      | return address         |
+///                                     | the C function's frame |
+/// ```
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn native_call() {
+    core::arch::naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "mov r10, [rdi + {store}]",
+        "mov r10, [r10 + {activation}]",
+        "mov rax, [r10 + {callee}]",
+        "mov rsp, [r10 + {native_sp}]",
+        "and rsp, -16",
+        "push [rbp + 24]",
+        "push [rbp + 16]",
+        "call rax",
+        "mov rsp, rbp",
+        "pop rbp",
+        "ret",
+        store = const offset::CONTEXT_STORE,
+        activation = const offset::STORE_ACTIVATION,
+        callee = const offset::ACTIVATION_NATIVE_CALLEE,
+        native_sp = const offset::ACTIVATION_NATIVE_SP,
+    )
+}
+
+/// Where a stack begins, and ends: calls its function's entry stub, puts the stack on the store's list of
+/// free ones, and goes on in its parent. When there are too many free stacks then,
+/// `trim: unsafe extern "C" fn(store: *mut VmStoreCtx)` is called first, on the native stack; it must leave
+/// the one that was put on the list last.
+macro_rules! start_routine {
+    ($start:ident => $trim:path) => {
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $start() -> ! {
+            use ::sarsen_abi::vmctx::offset;
+            ::core::arch::naked_asm!(
+                "mov rbx, rdi",
+                "mov r12, rsi",
+                "mov rsi, [rdi + {func}]",
+                "mov rdx, [rdi + {buffer}]",
+                "call [rsi + {entry}]",
+                "mov r13, [rbx + {parent}]",
+                "mov rax, [r12 + {free}]",
+                "mov [rbx + {next}], rax",
+                "mov [r12 + {free}], rbx",
+                "mov rax, [r12 + {count}]",
+                "inc rax",
+                "mov [r12 + {count}], rax",
+                "cmp rax, [r12 + {most}]",
+                "ja 3f",
+                "2:",
+                "mov rax, [r13 + {limit}]",
+                "mov [r12 + {current}], r13",
+                "mov [r12 + {store_limit}], rax",
+                "mov r8, [r13 + {pc}]",
+                "mov rsp, [r13 + {sp}]",
+                "mov rbp, [r13 + {fp}]",
+                "mov qword ptr [r13 + {sp}], 0",
+                "mov rcx, [rbx + {buffer}]",
+                "mov eax, {returned}",
+                "mov rdx, r13",
+                "mov rsi, r12",
+                "jmp r8",
+                "3:",
+                "mov rax, [r12 + {activation}]",
+                "mov rsp, [rax + {native_sp}]",
+                "and rsp, -16",
+                "mov rdi, r12",
+                "call {trim}",
+                "jmp 2b",
+                trim = sym $trim,
+                func = const offset::STACK_FUNC,
+                buffer = const offset::STACK_BUFFER,
+                entry = const offset::FUNCREF_ENTRY,
+                parent = const offset::STACK_PARENT,
+                next = const offset::STACK_NEXT_FREE,
+                free = const offset::STORE_FREE_STACKS,
+                count = const offset::STORE_FREE_COUNT,
+                most = const offset::STORE_FREE_LIMIT,
+                current = const offset::STORE_CURRENT_STACK,
+                store_limit = const offset::STORE_STACK_LIMIT,
+                activation = const offset::STORE_ACTIVATION,
+                native_sp = const offset::ACTIVATION_NATIVE_SP,
+                limit = const offset::STACK_LIMIT,
+                pc = const offset::STACK_PC,
+                sp = const offset::STACK_SP,
+                fp = const offset::STACK_FP,
+                returned = const ::sarsen_abi::stack::RETURNED,
+            )
+        }
+    };
+}
+pub(crate) use start_routine;
+
+/// Defines `$throw`, where a suspended stack goes on that is to get an exception instead of values. What
+/// switched there gave the exception as the first word; the stack's `values` are the place where it was
+/// suspended. Makes that place the activation's exit, and calls
+/// `$land: unsafe extern "C" fn(out: *mut Resume, exception: u64)` on the native stack.
+macro_rules! throw_routine {
+    ($throw:ident => $land:path) => {
+        $crate::arch::leave_by!(
+            $throw,
+            $land,
+            "mov rcx, [rsi + {activation}]",
+            "mov rdx, [rdi + {values}]",
+            "mov [rcx + {exit_pc}], rdx",
+            "mov [rcx + {exit_fp}], rbp",
+            "mov rsp, [rcx + {native_sp}]",
+            "and rsp, -16",
+            "sub rsp, 32",
+            "mov rdi, rsp",
+            "mov rsi, rax";
+            activation = const ::sarsen_abi::vmctx::offset::STORE_ACTIVATION,
+            values = const ::sarsen_abi::vmctx::offset::STACK_VALUES,
+            exit_pc = const ::sarsen_abi::vmctx::offset::ACTIVATION_EXIT_PC,
+            exit_fp = const ::sarsen_abi::vmctx::offset::ACTIVATION_EXIT_FP,
+            native_sp = const ::sarsen_abi::vmctx::offset::ACTIVATION_NATIVE_SP
+        );
+    };
+}
+pub(crate) use throw_routine;
+
+const _: () = assert!(RETURNED == u32::MAX);

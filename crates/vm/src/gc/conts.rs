@@ -1,0 +1,382 @@
+//! Continuations as objects, and the stacks that they own, as the collector treats them.
+//!
+//! A continuation owns a stack when the stack's block says so ([`sarsen_abi::stack`]); what stands on the
+//! stack is then part of the object. A suspended stack is no root: it is traced when its owner is found
+//! alive, and recycled when it is not.
+//!
+//! - A *minor* collection looks at the stacks that have run since the last one. If the owner is old, it is
+//!   taken to be alive. If it is young, the stack is traced when the owner's copy is scanned; when it has
+//!   not been copied in the end, the chain is recycled.
+//! - A *full* collection traces the chains whose owners are marked, and recycles all others. What runs is
+//!   owned by nobody, and its frames are roots.
+
+use super::config::HeapError;
+use super::heap::Heap;
+use super::world::World;
+use crate::stack::recycle;
+use sarsen_abi::TrapCode;
+use sarsen_abi::TypeId;
+use sarsen_abi::heap::{BITS_TYPE, CONT_TYPE, ContLayout, HEADER_SIZE, I31_BIT, Kind, REFS_TYPE};
+use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
+use sarsen_abi::vmctx::{ValRaw, VmFuncRef, VmStoreCtx};
+use smallvec::SmallVec;
+
+/// What a continuation consists of: see [`ContLayout`].
+#[derive(Clone, Copy, Debug)]
+pub struct ContParts {
+    /// The number of the stack.
+    pub stack: u32,
+    /// The number of the function, while it is fresh.
+    pub func: u32,
+    /// The bound references.
+    pub refs: u32,
+    /// The other bound arguments.
+    pub bits: u32,
+    /// Its type.
+    pub ty: TypeId,
+}
+
+/// A bound argument as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct BoundValue {
+    reference: u32,
+    bits: u128,
+}
+
+impl BoundValue {
+    /// A number.
+    pub fn number(bits: u128) -> BoundValue {
+        BoundValue { reference: 0, bits }
+    }
+
+    /// A function, by its number.
+    pub fn function(id: u32) -> BoundValue {
+        BoundValue {
+            reference: I31_BIT,
+            bits: u128::from(id),
+        }
+    }
+
+    /// A collected reference.
+    pub fn reference(reference: u32) -> BoundValue {
+        if reference & I31_BIT != 0 {
+            // Stays what it is, wherever it is.
+            return BoundValue::number(u128::from(reference));
+        }
+        BoundValue { reference, bits: 0 }
+    }
+}
+
+/// The stack with this number, if `owner` owns it.
+///
+/// # Safety
+///
+/// `ctx` must be valid, and no compiled code of it run.
+pub(super) unsafe fn owned_stack(
+    ctx: *mut VmStoreCtx,
+    number: u32,
+    owner: impl Fn(u32) -> bool,
+) -> Option<*mut VmStack> {
+    // SAFETY: the caller's promise: the table has so many entries, each of which leads to a block.
+    unsafe {
+        if number == 0 || u64::from(number) >= (*ctx).stack_table_length {
+            return None;
+        }
+        let stack = *(*ctx).stack_table.add(number as usize);
+        let of = (*stack).owner & !OWNER_CLEAN;
+        (of != 0 && owner(of)).then_some(stack)
+    }
+}
+
+/// All stacks of a store that are owned by continuations, with these.
+///
+/// # Safety
+///
+/// As [`owned_stack`].
+pub(super) unsafe fn owned_stacks(
+    ctx: *mut VmStoreCtx,
+) -> impl Iterator<Item = (*mut VmStack, u32)> {
+    // SAFETY: the caller's promise.
+    let length = unsafe { (*ctx).stack_table_length } as usize;
+    (1..length).filter_map(move |number| {
+        // SAFETY: as above.
+        let (stack, owner) = unsafe {
+            let stack = *(*ctx).stack_table.add(number);
+            (stack, (*stack).owner & !OWNER_CLEAN)
+        };
+        (owner != 0).then_some((stack, owner))
+    })
+}
+
+/// The stacks that have run since the last collection.
+///
+/// # Safety
+///
+/// As [`owned_stack`].
+pub(super) unsafe fn ran_stacks(ctx: *mut VmStoreCtx) -> impl Iterator<Item = *mut VmStack> {
+    // SAFETY: the caller's promise.
+    let mut next = unsafe { (*ctx).ran_stacks };
+    std::iter::from_fn(move || {
+        let stack = next;
+        if stack.is_null() {
+            return None;
+        }
+        // SAFETY: as above.
+        next = unsafe { (*stack).next_ran };
+        Some(stack)
+    })
+}
+
+/// Recycles the suspended chains whose owners are dead.
+///
+/// # Safety
+///
+/// As [`owned_stack`].
+pub(super) unsafe fn recycle_dead(ctx: *mut VmStoreCtx, is_live: impl Fn(u32) -> bool) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (stack, owner) in owned_stacks(ctx) {
+            if !is_live(owner) {
+                recycle(ctx, stack);
+            }
+        }
+    }
+}
+
+impl Heap {
+    /// The function with this number; `None` when there is none, or it is null.
+    pub fn function(&self, number: u32) -> Option<*const VmFuncRef> {
+        self.funcs.get(number).filter(|func| !func.is_null())
+    }
+
+    fn word(&self, at: u32) -> u32 {
+        // SAFETY: in an object that the caller has checked.
+        unsafe { self.base().add(at as usize).cast::<u32>().read() }
+    }
+
+    fn set_word(&mut self, at: u32, value: u32) {
+        // SAFETY: in an object that the caller has checked; nothing young is written into what is old.
+        unsafe { self.base().add(at as usize).cast::<u32>().write(value) }
+    }
+
+    /// What a continuation consists of.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::HeapCorruption`] when the reference leads to none.
+    pub fn cont(&mut self, cont: u32) -> Result<ContParts, TrapCode> {
+        self.check(cont, u64::from(ContLayout::SIZE))?;
+        if self.word(cont) != CONT_TYPE.0 {
+            return Err(TrapCode::HeapCorruption);
+        }
+        Ok(ContParts {
+            stack: self.word(cont + ContLayout::STACK),
+            func: self.word(cont + ContLayout::FUNC),
+            refs: self.word(cont + ContLayout::REFS),
+            bits: self.word(cont + ContLayout::BITS),
+            ty: TypeId(self.word(cont + ContLayout::TYPE)),
+        })
+    }
+
+    /// The type of a continuation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::cont`].
+    pub fn cont_type(&self, cont: u32) -> Result<TypeId, TrapCode> {
+        self.check(cont, u64::from(ContLayout::SIZE))?;
+        let ty = TypeId(self.word(cont + ContLayout::TYPE));
+        if self.word(cont) != CONT_TYPE.0 || self.registry.kind(ty) != Kind::Cont {
+            return Err(TrapCode::HeapCorruption);
+        }
+        Ok(ty)
+    }
+
+    /// Writes the type of a continuation that is new.
+    ///
+    /// # Panics
+    ///
+    /// Panics when `cont` leads to no continuation.
+    pub fn set_cont_type(&mut self, cont: u32, ty: TypeId) {
+        let size = u64::from(ContLayout::SIZE);
+        self.check(cont, size).expect("a continuation");
+        self.set_word(cont + ContLayout::TYPE, ty.0);
+    }
+
+    /// A continuation that has not begun, of the function with this number.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn new_cont(
+        &mut self,
+        ty: TypeId,
+        func: u32,
+        world: &mut dyn World,
+    ) -> Result<u32, HeapError> {
+        let cont = self.allocate_zeroed(u64::from(ContLayout::SIZE), world)?;
+        self.set_word(cont, CONT_TYPE.0);
+        self.set_word(cont + 4, ContLayout::SIZE);
+        self.set_word(cont + ContLayout::FUNC, func);
+        self.set_word(cont + ContLayout::TYPE, ty.0);
+        Ok(cont)
+    }
+
+    /// A fresh continuation has begun, or its place was taken by another.
+    ///
+    /// # Panics
+    ///
+    /// Panics when `cont` leads to no continuation.
+    pub fn consume_fresh(&mut self, cont: u32) {
+        let size = u64::from(ContLayout::SIZE);
+        self.check(cont, size).expect("a continuation");
+        for at in [ContLayout::FUNC, ContLayout::REFS, ContLayout::BITS] {
+            self.set_word(cont + at, 0);
+        }
+    }
+
+    /// Both arrays of bound arguments, checked: where their elements begin, and how many there are.
+    fn bound(&self, parts: &ContParts) -> Result<(u32, u32, u32), TrapCode> {
+        if parts.refs == 0 {
+            return Ok((0, 0, 0));
+        }
+        let header = u64::from(HEADER_SIZE);
+        for (array, ty) in [(parts.refs, REFS_TYPE), (parts.bits, BITS_TYPE)] {
+            self.check(array, header)?;
+            if self.word(array) != ty.0 {
+                return Err(TrapCode::HeapCorruption);
+            }
+        }
+        let length = self.word(parts.refs + 4);
+        self.check(parts.refs, header + 4 * u64::from(length))?;
+        self.check(parts.bits, header + 16 * u64::from(length))?;
+        Ok((parts.refs + HEADER_SIZE, parts.bits + HEADER_SIZE, length))
+    }
+
+    /// Writes the bound arguments of a continuation to `values`; returns how many there are.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::HeapCorruption`] when they are damaged.
+    ///
+    /// # Safety
+    ///
+    /// There must be room for all that the continuation was to be given.
+    pub unsafe fn place_bound(
+        &self,
+        parts: &ContParts,
+        values: *mut ValRaw,
+    ) -> Result<usize, TrapCode> {
+        let (refs, bits, length) = self.bound(parts)?;
+        for i in 0..length {
+            let reference = self.word(refs + 4 * i);
+            // SAFETY: an element of an array that was checked; elements are aligned to 8.
+            let number = unsafe {
+                let at = self.base().add((bits + 16 * i) as usize);
+                at.cast::<u128>().read_unaligned()
+            };
+            let value = if reference == 0 {
+                ValRaw(number)
+            } else if reference & I31_BIT == 0 {
+                ValRaw(u128::from(reference))
+            } else {
+                let func = self.funcs.get(number as u32);
+                ValRaw::funcref(func.ok_or(TrapCode::HeapCorruption)?)
+            };
+            // SAFETY: the caller's promise.
+            unsafe { values.add(i as usize).write(value) };
+        }
+        Ok(length as usize)
+    }
+
+    /// A continuation of type `ty` like `cont`, with more arguments bound. Returns where `cont` is now,
+    /// and the new one; whether either is consumed, the caller sees to.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn bind_cont(
+        &mut self,
+        cont: u32,
+        ty: TypeId,
+        bound: &[BoundValue],
+        world: &mut dyn World,
+    ) -> Result<(u32, u32), HeapError> {
+        let parts = self.cont(cont).map_err(|_| HeapError::Corrupt)?;
+        let (_, _, before) = self.bound(&parts).map_err(|_| HeapError::Corrupt)?;
+        let total = before + bound.len() as u32;
+        let mut held: SmallVec<[u32; 9]> = std::iter::once(cont)
+            .chain(bound.iter().map(|value| value.reference))
+            .collect();
+        let mut arrays = [0; 2];
+        // Objects so small are allocated young; if a collection makes some of them old, it does so with
+        // all that is held.
+        let new = self.holding(&mut held, |heap| {
+            if total > 0 {
+                for i in 0..2 {
+                    let (ty, size) = [(REFS_TYPE, 4), (BITS_TYPE, 16)][i];
+                    let array = heap.holding(&mut arrays, |heap| {
+                        heap.allocate_reserved(ty, total, size, world)
+                    })?;
+                    arrays[i] = array;
+                }
+            }
+            heap.holding(&mut arrays, |heap| {
+                heap.allocate_zeroed(u64::from(ContLayout::SIZE), world)
+            })
+        })?;
+        let cont = held[0];
+        let parts = self.cont(cont).map_err(|_| HeapError::Corrupt)?;
+        let old = self.bound(&parts).map_err(|_| HeapError::Corrupt)?;
+        self.set_word(new, CONT_TYPE.0);
+        self.set_word(new + 4, ContLayout::SIZE);
+        self.set_word(new + ContLayout::STACK, parts.stack);
+        self.set_word(new + ContLayout::FUNC, parts.func);
+        self.set_word(new + ContLayout::REFS, arrays[0]);
+        self.set_word(new + ContLayout::BITS, arrays[1]);
+        self.set_word(new + ContLayout::TYPE, ty.0);
+        if total > 0 {
+            let (refs, bits) = (arrays[0] + HEADER_SIZE, arrays[1] + HEADER_SIZE);
+            for i in 0..before {
+                self.set_word(refs + 4 * i, self.word(old.0 + 4 * i));
+                for word in 0..4 {
+                    let value = self.word(old.1 + 16 * i + 4 * word);
+                    self.set_word(bits + 16 * i + 4 * word, value);
+                }
+            }
+            for (i, value) in (before..total).zip(bound) {
+                let reference = held[1 + (i - before) as usize];
+                self.set_word(refs + 4 * i, reference);
+                for word in 0..4 {
+                    let bits_now = (value.bits >> (32 * word)) as u32;
+                    self.set_word(bits + 16 * i + 4 * word, bits_now);
+                }
+            }
+        }
+        Ok((cont, new))
+    }
+
+    /// An array of a type that no guest sees, filled with zeroes.
+    fn allocate_reserved(
+        &mut self,
+        ty: TypeId,
+        length: u32,
+        element_size: u32,
+        world: &mut dyn World,
+    ) -> Result<u32, HeapError> {
+        let size = (HEADER_SIZE + length * element_size).next_multiple_of(8);
+        let at = self.allocate_zeroed(u64::from(size), world)?;
+        self.set_word(at, ty.0);
+        self.set_word(at + 4, length);
+        Ok(at)
+    }
+
+    /// Has the next allocation collect: stacks are held that may be garbage.
+    pub fn collect_soon(&mut self, full: bool) {
+        if self.collects() {
+            self.hurry = true;
+            self.hurry_full |= full;
+            self.publish();
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Continuations, as far as compiled code leaves them to the runtime: beginning one on a stack of its own,
+//! bound arguments, finding handlers.
+//!
+//! Compiled code resumes and suspends by itself, whenever a continuation is the plain owner of its stack
+//! ([`sarsen_abi::stack`]). A continuation that owns a stack is consumed when its stack has another owner,
+//! or none; one that is fresh, by a write to the object. `cont.bind` makes a new one, to which the stack
+//! goes.
+//!
+//! Called by `exec`'s builtins.
+
+use super::instance::Instance;
+use super::reason::Reason;
+use super::store::Store;
+use crate::gc::{BoundValue, ContParts, HeapError};
+use crate::stack::{BeginError, Pressure, Stacks, recycle, relist};
+use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
+use sarsen_abi::types::{CompositeType, ValType};
+use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
+use sarsen_abi::{TrapCode, TypeId, TypeIndex};
+use smallvec::SmallVec;
+use std::num::NonZeroU32;
+use std::ptr::{self, NonNull};
+
+/// What a continuation is that can be resumed.
+enum Usable {
+    /// Nothing of it has run: its function.
+    Fresh(*const VmFuncRef),
+    /// It is suspended, and this is the head of its chain.
+    Suspended(*mut VmStack),
+}
+
+impl Store {
+    /// The store's stacks.
+    pub(crate) fn stacks_mut(&mut self) -> &mut Stacks {
+        let ctx = NonNull::new(self.ctx()).expect("a store has an address");
+        let pool = self.engine.stacks();
+        self.stacks.get_or_insert_with(|| {
+            // SAFETY: the context lives as long as the store, which drops the stacks before; frames are gone
+            // when it is dropped.
+            unsafe { Stacks::new(pool, ctx) }
+        })
+    }
+
+    /// How many stacks the store has from its engine's pool, and how many of them are free.
+    pub fn stack_counts(&self) -> (usize, usize) {
+        self.stacks
+            .as_ref()
+            .map_or((0, 0), |stacks| stacks.counts())
+    }
+
+    /// What is to be resumed of a continuation.
+    fn usable(&mut self, cont: u32) -> Result<(Usable, ContParts), TrapCode> {
+        if cont == 0 {
+            return Err(TrapCode::NullReference);
+        }
+        let ctx = self.ctx();
+        let heap = self.heap_mut();
+        let parts = heap.cont(cont)?;
+        if parts.func != 0 {
+            let func = heap.function(parts.func).ok_or(TrapCode::HeapCorruption)?;
+            return Ok((Usable::Fresh(func), parts));
+        }
+        // SAFETY: the table has so many entries, each of which leads to a block.
+        unsafe {
+            if u64::from(parts.stack) >= (*ctx).stack_table_length {
+                return Err(TrapCode::HeapCorruption);
+            }
+            let head = *(*ctx).stack_table.add(parts.stack as usize);
+            if (*head).owner & !OWNER_CLEAN != cont {
+                return Err(TrapCode::ContinuationConsumed);
+            }
+            Ok((Usable::Suspended(head), parts))
+        }
+    }
+
+    /// The stack to switch to for resuming a continuation, with its bound arguments in place: what
+    /// it is resumed with goes to [`VmStack::values`]. The caller links the chain and switches at once.
+    ///
+    /// # Errors
+    ///
+    /// When it is null or consumed, or there is no stack for it.
+    pub(crate) fn prepare_cont(&mut self, mut cont: u32) -> Result<NonNull<VmStack>, TrapCode> {
+        let ctx = self.ctx();
+        let (usable, mut parts) = self.usable(cont)?;
+        let head = match usable {
+            Usable::Fresh(func) => {
+                let stack = match self.begin(func) {
+                    Err(BeginError::OutOfStacks) => {
+                        // Continuations that are dead may own some.
+                        let held = self.heap_mut().hold([cont]);
+                        self.gc();
+                        let heap = self.heap_mut();
+                        cont = heap.release(held).next().expect("what is held");
+                        parts = heap.cont(cont)?;
+                        self.begin(func)
+                    }
+                    begun => begun,
+                };
+                let stack = stack.map_err(|error| match error {
+                    BeginError::OutOfStacks => TrapCode::OutOfStacks,
+                    BeginError::TooManyValues => TrapCode::StackOverflow,
+                })?;
+                self.heap_mut().consume_fresh(cont);
+                stack
+            }
+            Usable::Suspended(head) => {
+                // SAFETY: the head of a suspended chain of this store.
+                unsafe { relist(ctx, head) };
+                head
+            }
+        };
+        if parts.refs != 0 {
+            // SAFETY: the head's `values` have room for all that it is resumed with.
+            unsafe {
+                let values = (*head).values;
+                (*head).values = values.add(self.heap_mut().place_bound(&parts, values)?);
+            }
+        }
+        Ok(NonNull::new(head).expect("a stack"))
+    }
+
+    /// As [`Store::prepare_cont`], to throw an exception; `None` for a fresh continuation.
+    pub(crate) fn prepare_throw(
+        &mut self,
+        cont: u32,
+    ) -> Result<Option<NonNull<VmStack>>, TrapCode> {
+        Ok(match self.usable(cont)?.0 {
+            Usable::Fresh(_) => {
+                self.heap_mut().consume_fresh(cont);
+                None
+            }
+            Usable::Suspended(head) => {
+                // SAFETY: the head of a suspended chain of this store.
+                unsafe { relist(self.ctx(), head) };
+                NonNull::new(head)
+            }
+        })
+    }
+
+    /// A continuation of type `ty` that begins with `func`. The result is raw: it must be rooted before the
+    /// next allocation.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    ///
+    /// # Safety
+    ///
+    /// `func` must be a resolved function of this store, of the continuation type's function type.
+    pub unsafe fn new_cont(
+        &mut self,
+        ty: TypeId,
+        func: *const VmFuncRef,
+    ) -> Result<NonZeroU32, HeapError> {
+        self.stacks_mut();
+        // SAFETY: the caller's promise.
+        let id = unsafe { self.heap_mut().func_id(func) };
+        let made = self.with_heap(|heap, world| heap.new_cont(ty, id, world))?;
+        Ok(NonZeroU32::new(made).expect("nothing is allocated at null"))
+    }
+
+    /// Whether a continuation can be resumed.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::ContinuationConsumed`], or what is wrong with the reference.
+    pub fn check_cont(&mut self, cont: u32) -> Result<(), TrapCode> {
+        self.usable(cont).map(|_| ())
+    }
+
+    /// Sets the type of a continuation that was suspended just now.
+    pub fn set_cont_type(&mut self, cont: NonZeroU32, ty: TypeId) {
+        self.heap_mut().set_cont_type(cont.get(), ty);
+    }
+
+    /// Consumes a continuation, and recycles the stacks that it owns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::check_cont`].
+    pub fn discard_cont(&mut self, cont: u32) -> Result<(), TrapCode> {
+        match self.usable(cont)?.0 {
+            Usable::Fresh(_) => self.heap_mut().consume_fresh(cont),
+            // SAFETY: the head of a suspended chain of this store, which nobody can resume any more.
+            Usable::Suspended(head) => unsafe { recycle(self.ctx(), head) },
+        }
+        Ok(())
+    }
+
+    /// The head of a suspended continuation's chain; `None` when it has not begun.
+    pub(crate) fn suspended_stack(
+        &mut self,
+        cont: u32,
+    ) -> Result<Option<NonNull<VmStack>>, TrapCode> {
+        Ok(match self.usable(cont)?.0 {
+            Usable::Fresh(_) => None,
+            Usable::Suspended(head) => NonNull::new(head),
+        })
+    }
+
+    /// A stack for a function that begins.
+    fn begin(&mut self, func: *const VmFuncRef) -> Result<*mut VmStack, BeginError> {
+        self.stacks_mut();
+        let types = self.engine.types();
+        let value_count = || {
+            // SAFETY: a function of this store is alive, and its type held by whoever made it.
+            let ty = unsafe { types.func_type_held((*func).type_id) };
+            ty.map_or(0, |ty| ty.params.len().max(ty.results.len()))
+        };
+        let stacks = self.stacks.as_mut().expect("just made");
+        // SAFETY: a function of this store that compiled code can call.
+        let stack = unsafe { stacks.begin(func, value_count)? };
+        match stacks.pressure() {
+            Pressure::None => {}
+            Pressure::Minor => self.heap_mut().collect_soon(false),
+            Pressure::Full => self.heap_mut().collect_soon(true),
+        }
+        Ok(stack)
+    }
+}
+
+impl Instance {
+    /// See [`sarsen_abi::Builtin::ContPrepare`].
+    pub(crate) fn cont_prepare(&self, cont: u32) -> Result<u64, Reason> {
+        let stack = self.store_mut().prepare_cont(cont)?;
+        Ok(stack.as_ptr().expose_provenance() as u64)
+    }
+
+    /// See [`sarsen_abi::Builtin::ContPrepareThrow`]; where execution goes on in the stack is still to be
+    /// changed. `None` for a fresh continuation.
+    pub(crate) fn cont_prepare_throw(&self, cont: u32) -> Result<Option<NonNull<VmStack>>, Reason> {
+        Ok(self.store_mut().prepare_throw(cont)?)
+    }
+
+    /// `cont.bind`
+    ///
+    /// # Safety
+    ///
+    /// `values` must be valid for `count` values, of the first parameters of the module's continuation type
+    /// `from`.
+    pub(crate) unsafe fn cont_bind(
+        &self,
+        cont: u32,
+        from: u32,
+        to: u32,
+        values: *const ValRaw,
+        count: u32,
+    ) -> Result<u32, Reason> {
+        let module = self.module();
+        let CompositeType::Cont(func_type) = module.module().types[from as usize].composite else {
+            unreachable!("validated: a continuation type");
+        };
+        let params = &module.module().func_type_at(func_type).params[..count as usize];
+        let ty = module.type_id(TypeIndex::new(to));
+        let store = self.store_mut();
+        let (usable, _) = store.usable(cont)?;
+        let bound: SmallVec<[BoundValue; 8]> = params
+            .iter()
+            .enumerate()
+            .map(|(i, ty)| {
+                // SAFETY: the caller's promise.
+                let value = unsafe { values.add(i).read() };
+                match ty {
+                    ValType::Ref(ty) if ty.is_collected() => BoundValue::reference(value.0 as u32),
+                    ValType::Ref(_) => {
+                        // SAFETY: validated code has functions of its store, which it can call.
+                        let id = unsafe { store.heap_mut().func_id(value.get_funcref()) };
+                        BoundValue::function(id)
+                    }
+                    _ => BoundValue::number(value.0),
+                }
+            })
+            .collect();
+        let (old, new) = store.with_heap(|heap, world| {
+            heap.bind_cont(cont, ty, &bound, world)
+                .map_err(|error: HeapError| Reason::from(error))
+        })?;
+        match usable {
+            Usable::Fresh(_) => store.heap_mut().consume_fresh(old),
+            // SAFETY: the head of a chain, which the collector does not take from its owner.
+            Usable::Suspended(head) => unsafe {
+                relist(store.ctx(), head);
+                // Not plain: the next resume must come here for the bound arguments.
+                (*head).owner = new | OWNER_CLEAN;
+            },
+        }
+        Ok(new)
+    }
+
+    /// See [`sarsen_abi::Builtin::FindHandler`].
+    pub(crate) fn find_handler(&self, tag: u64, switch: bool) -> Result<u64, TrapCode> {
+        let ctx = self.store_mut().ctx();
+        let tag: *const u8 = ptr::with_exposed_provenance(tag as usize);
+        // SAFETY: the stacks of the activation are linked down to the native one, whose parent is null. Their
+        // handlers are in frames of the parents, which stand.
+        unsafe {
+            let mut stack = (*ctx).current_stack;
+            while !(*stack).parent.is_null() {
+                if let Some(clause) = clause_of(stack, tag, switch) {
+                    (*ctx).found_clause = u64::from(clause);
+                    return Ok(stack.expose_provenance() as u64);
+                }
+                stack = (*stack).parent;
+            }
+        }
+        Err(TrapCode::UnhandledTag)
+    }
+}
+
+/// The number of the clause with which a stack's parent handles a tag.
+///
+/// # Safety
+///
+/// The stack must run or be a parent, and not be a native one.
+unsafe fn clause_of(stack: *mut VmStack, tag: *const u8, switch: bool) -> Option<u32> {
+    // SAFETY: the caller's promise: what its resumer has written.
+    unsafe {
+        let suspends = (*stack).handler_count;
+        if !switch && suspends > 0 && (*stack).first_tag == tag {
+            return Some(0);
+        }
+        // The first one is not in the array.
+        let others = suspends.saturating_sub(1);
+        let (range, first) = if switch {
+            (others..others + (*stack).switch_count, 0)
+        } else {
+            (0..others, 1)
+        };
+        let start = range.start;
+        for at in range {
+            if *(*stack).handlers.add(at as usize) == tag {
+                return Some(at - start + first);
+            }
+        }
+        None
+    }
+}
