@@ -327,7 +327,9 @@ mod tests {
             unsafe {
                 assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
                 let written = libc::write(ends[1], ptr::with_exposed_provenance(address), 1);
-                ends.map(|end| libc::close(end));
+                for end in ends {
+                    libc::close(end);
+                }
                 written == 1
             }
         };
