@@ -299,8 +299,7 @@ impl StoreOpaque {
 
     /// Collects all garbage.
     pub(crate) fn collect(&mut self) -> Result<()> {
-        self.vm_mut().gc();
-        Ok(())
+        Ok(self.vm_mut().gc()?)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::instance_in;
 use sarsen::{
     ArrayRef, ArrayRefPre, ArrayType, AsContextMut, Config, Engine, ExternRef, Global, GlobalType,
     Mutability, Ref, RefType, ResourceLimiter, Result, RootScope, Rooted, Store, StructRef,
-    StructRefPre, StructType, Table, TableType, Val, ValType,
+    StructRefPre, StructType, Table, TableType, Trap, Val, ValRaw, ValType,
 };
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -279,4 +279,22 @@ fn a_panic_of_dropped_data_while_a_segment_is_evaluated_keeps_nothing_alive() {
         "the first element was let go of"
     );
     assert_eq!(f.call(&mut store, ()).unwrap(), 2);
+}
+
+#[test]
+fn a_damaged_heap_is_an_error_of_the_collection_and_the_process_goes_on() {
+    let text = r#"(module (global $g (mut externref) (ref.null extern))
+        (func (export "f") (param externref) (global.set $g (local.get 0))))"#;
+    let (mut store, instance) = instance_in(&Engine::default(), text);
+    let object = ExternRef::new(&mut store, 7).unwrap();
+    let f = instance.get_func(&mut store, "f").unwrap();
+    let mut values = [ValRaw::externref(0x7000_0000)];
+    // SAFETY: that the reference leads nowhere is what is tested: the runtime trusts none.
+    unsafe { f.call_unchecked(&mut store, &raw mut values[..]) }.unwrap();
+    for _ in 0..2 {
+        let error = store.gc(None).unwrap_err();
+        assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::HeapCorruption));
+    }
+    assert!(object.data(&store).unwrap().unwrap().is::<i32>());
+    assert!(ExternRef::new(&mut store, 8).is_err());
 }

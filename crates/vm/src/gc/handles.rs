@@ -64,6 +64,8 @@ impl Drop for Owned {
 #[derive(Clone, Copy, Debug)]
 struct Root {
     reference: u32,
+    /// Of an owned root: whether [`Handles::owned_young`] has it.
+    is_listed: bool,
     generation: u64,
 }
 
@@ -96,6 +98,7 @@ impl Handles {
         let generation = self.generation;
         self.stack.push(Root {
             reference,
+            is_listed: false,
             generation,
         });
         RootIndex { index, generation }
@@ -147,6 +150,7 @@ impl Handles {
             None => {
                 self.owned.push(Root {
                     reference: 0,
+                    is_listed: false,
                     generation: 0,
                 });
                 place(self.owned.len() - 1)
@@ -158,7 +162,9 @@ impl Handles {
             index: place | OWNED_BIT,
             generation: owned.generation,
         };
-        self.owned_young.push(place);
+        if !std::mem::replace(&mut owned.is_listed, true) {
+            self.owned_young.push(place);
+        }
         let released = Arc::clone(&self.released);
         OwnedRoot(Arc::new(Owned { root, released }))
     }
@@ -208,12 +214,14 @@ impl Handles {
             for root in &mut self.owned {
                 visit(&raw mut root.reference);
             }
-        } else {
-            for &place in &self.owned_young {
-                visit(&raw mut self.owned[place as usize].reference);
+        }
+        for place in self.owned_young.drain(..) {
+            let root = &mut self.owned[place as usize];
+            root.is_listed = false;
+            if !all {
+                visit(&raw mut root.reference);
             }
         }
-        self.owned_young.clear();
         self.temporary.iter_mut().for_each(|slot| visit(slot));
     }
 }
@@ -300,6 +308,22 @@ mod tests {
         let next = handles.own(16);
         assert_eq!(handles.get(index), None);
         assert_eq!(handles.get(next.index()), Some(16));
+    }
+
+    #[test]
+    fn owned_roots_that_come_and_go_without_a_collection_take_no_more_room() {
+        let mut handles = Handles::default();
+        for n in 0..1000 {
+            drop(handles.own(8 * n));
+        }
+        let room = (handles.owned.len(), handles.owned_young.len());
+        assert_eq!(room, (1, 1));
+        let kept = handles.own(16);
+        assert_eq!(visited(&mut handles, false), [16]);
+        drop(kept);
+        let kept = handles.own(24);
+        assert_eq!(visited(&mut handles, false), [24]);
+        drop(kept);
     }
 
     #[test]

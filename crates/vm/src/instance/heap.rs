@@ -169,13 +169,21 @@ impl Store {
 
     /// Collects all garbage.
     ///
+    /// # Errors
+    ///
+    /// [`TrapCode::HeapCorruption`] when the heap is found damaged.
+    ///
     /// # Panics
     ///
     /// Resumes a panic of the host's data that was dropped.
-    pub fn gc(&mut self) {
-        if self.heap.is_some() {
-            // A heap that is damaged or has no room says so when something is allocated.
-            let _ = self.with_heap(|heap, world| heap.collect(true, world));
+    pub fn gc(&mut self) -> Result<(), TrapCode> {
+        if self.heap.is_none() {
+            return Ok(());
+        }
+        match self.with_heap(|heap, world| heap.collect(true, world)) {
+            Err(HeapError::Corrupt) => Err(TrapCode::HeapCorruption),
+            // That there is no room for a nursery matters when something is allocated.
+            _ => Ok(()),
         }
     }
 
