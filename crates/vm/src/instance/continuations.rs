@@ -88,9 +88,10 @@ impl Store {
                     Err(BeginError::OutOfStacks) => {
                         // Continuations that are dead may own some.
                         let held = self.heap_mut().hold([cont]);
-                        self.gc();
+                        let collected = self.gc();
                         let heap = self.heap_mut();
                         cont = heap.release(held).next().expect("what is held");
+                        collected?;
                         parts = heap.cont(cont)?;
                         self.begin(func)
                     }

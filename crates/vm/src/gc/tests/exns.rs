@@ -63,7 +63,7 @@ fn exceptions_and_what_they_refer_to_survive_minor_and_full_collections() {
         let expected = if round % 2 == 0 { &first } else { &second };
         assert_eq!(
             stage.heap.exn_tag(at).unwrap().as_ptr().cast_const(),
-            ptr::from_ref(&**expected)
+            std::ptr::from_ref(&**expected)
         );
         assert_eq!(stage.heap.kind_of(at).unwrap(), RefKind::Exn);
         at = stage.argument(at, 1);
