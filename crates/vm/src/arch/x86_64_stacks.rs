@@ -13,31 +13,44 @@ use sarsen_abi::vmctx::offset;
 /// Arguments: rdi the stack, rsi the store, rdx and rcx what the other side gets; it also gets, in rdx and rsi,
 /// what it could load from memory later: its own stack, and the store. A stack that begins is
 /// continued in the routine of [`start_routine`], with rdi and rsi as they are here.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn switch_stack() {
-    core::arch::naked_asm!(
-        "mov r8, [rsi + {current}]",
-        "mov r10, [rdi + {limit}]",
-        "pop r9",
-        "mov [rsi + {current}], rdi",
-        "mov [rsi + {store_limit}], r10",
-        "mov [r8 + {pc}], r9",
-        "mov [r8 + {sp}], rsp",
-        "mov [r8 + {fp}], rbp",
-        "mov r9, [rdi + {pc}]",
-        "mov rsp, [rdi + {sp}]",
-        "mov rbp, [rdi + {fp}]",
-        "mov qword ptr [rdi + {sp}], 0",
-        "mov rax, rdx",
-        "mov rdx, rdi",
-        "jmp r9",
-        current = const offset::STORE_CURRENT_STACK,
-        store_limit = const offset::STORE_STACK_LIMIT,
-        limit = const offset::STACK_LIMIT,
-        pc = const offset::STACK_PC,
-        sp = const offset::STACK_SP,
-        fp = const offset::STACK_FP,
-    )
+macro_rules! switch_routine {
+    ($($(#[$doc:meta])* $switch:ident;)*) => {$(
+        $(#[$doc])*
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $switch() {
+            core::arch::naked_asm!(
+                "mov r8, [rsi + {current}]",
+                "mov r10, [rdi + {limit}]",
+                "pop r9",
+                "mov [rsi + {current}], rdi",
+                "mov [rsi + {store_limit}], r10",
+                "mov [r8 + {pc}], r9",
+                "mov [r8 + {sp}], rsp",
+                "mov [r8 + {fp}], rbp",
+                "mov r9, [rdi + {pc}]",
+                "mov rsp, [rdi + {sp}]",
+                "mov rbp, [rdi + {fp}]",
+                "mov rax, rdx",
+                "mov rdx, rdi",
+                "jmp r9",
+                current = const offset::STORE_CURRENT_STACK,
+                store_limit = const offset::STORE_STACK_LIMIT,
+                limit = const offset::STACK_LIMIT,
+                pc = const offset::STACK_PC,
+                sp = const offset::STACK_SP,
+                fp = const offset::STACK_FP,
+            )
+        }
+    )*};
+}
+
+// Twice the same, so that the processor has two jumps to predict, each of which mostly goes where it
+// went last.
+switch_routine! {
+    /// From a stack to the one that has resumed it, or to another in its place.
+    switch_stack;
+    /// From a stack to one that it resumes.
+    resume_stack;
 }
 
 /// Calls a C function on the native stack: [`sarsen_abi::builtin::BuiltinTable::native_call`].
@@ -103,7 +116,6 @@ macro_rules! start_routine {
                 "mov r8, [r13 + {pc}]",
                 "mov rsp, [r13 + {sp}]",
                 "mov rbp, [r13 + {fp}]",
-                "mov qword ptr [r13 + {sp}], 0",
                 "mov rcx, [rbx + {buffer}]",
                 "mov eax, {returned}",
                 "mov rdx, r13",
