@@ -149,9 +149,7 @@ impl<'f> Assembler<'f> {
             .iter()
             .map(|result| self.builder.append_block_param(done, result.value_type))
             .collect();
-        self.builder
-            .ins()
-            .brif(parent, elsewhere, &[], direct, &[]);
+        self.builder.ins().brif(parent, elsewhere, &[], direct, &[]);
 
         self.builder.switch_to_block(elsewhere);
         let activation = self.load(POINTER, store, offset::STORE_ACTIVATION);

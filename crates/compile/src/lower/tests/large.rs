@@ -1,9 +1,9 @@
 //! Sizes at the limits: what is quadratic or recursive shows here, as a test that does not end or
 //! overflows the stack.
 
-use super::{isa, lower_all, lower_with};
+use super::{isa, lower_all};
 use cranelift_codegen::verify_function;
-use sarsen_abi::{Feature, Features, Settings};
+use sarsen_abi::Settings;
 
 fn lower_and_verify(wat: &str) {
     let settings = Settings::default();
@@ -101,17 +101,4 @@ fn code_after_a_branch_is_skipped() {
              (drop)
              (i32.const 2))))",
     );
-}
-
-#[test]
-fn an_unsupported_instruction_is_an_error_with_its_place() {
-    let wat = "(module (type $f (func)) (type $c (cont $f))
-        (func (param (ref $f)) (drop (cont.new $c (local.get 0)))))";
-    let wasm = wat::parse_str(wat).expect("well-formed");
-    let mut features = Features::default();
-    features.set(Feature::StackSwitching, true);
-    let error = lower_with(&wasm, &Settings::default(), features).err();
-    let error = error.expect("continuations are not lowered");
-    assert!(error.message().contains("ContNew"), "{error}");
-    assert!(error.offset().is_some(), "{error}");
 }
