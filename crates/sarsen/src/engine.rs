@@ -13,6 +13,7 @@ use sarsen_vm::code::{EngineCode, Expected};
 use sarsen_vm::exec;
 use sarsen_vm::instance as vm;
 use sarsen_vm::instance::{CompiledModule, MissingStubs, Stubs};
+use sarsen_vm::stack::SizeClass;
 use sarsen_vm::types::{RegisteredType, Registry};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -87,6 +88,12 @@ impl Engine {
         EngineWeak {
             inner: Arc::downgrade(&self.inner),
         }
+    }
+
+    /// How many stacks asynchronous calls of all stores use now: as many as there are such calls that have begun
+    /// and neither ended nor been dropped.
+    pub fn async_stacks_in_use(&self) -> usize {
+        self.vm().stacks().counts(SizeClass::Async).in_use
     }
 
     /// Advances the epoch by one tick, for stores that have a deadline

@@ -76,36 +76,13 @@ pub unsafe fn enter(
     callee: *const VmFuncRef,
     values: *mut ValRaw,
 ) -> Result<(), Box<Unwound>> {
-    // SAFETY: the store is alive, and the borrow ends here.
-    let (ctx, max_wasm_stack, reserve) = unsafe {
-        let store = store.as_ref();
-        let config = store.config();
-        (
-            store.ctx(),
-            config.max_wasm_stack,
-            config.host_stack_reserve,
-        )
-    };
-    // SAFETY: this thread's own, used on this thread only.
-    let thread = unsafe { &*thread::this() };
-    // SAFETY: the store is alive and ours to use.
+    // SAFETY: the caller's promise.
+    let limit = unsafe { native_limit(store)? };
+    // SAFETY: the store is alive and ours to use; the thread's state is this thread's own.
+    let (ctx, thread) = unsafe { (store.as_ref().ctx(), &*thread::this()) };
+    // SAFETY: as above.
     let (previous, previous_stack_limit, previous_stack) =
         unsafe { ((*ctx).activation, (*ctx).stack_limit, (*ctx).current_stack) };
-    let sp = arch::stack_pointer();
-    // What no compiled code runs in has no limit to inherit. Where some runs, a continuation's stack may
-    // be the current one, while we are on the native stack.
-    let inherited = if previous.is_null() {
-        0
-    } else {
-        // SAFETY: linked activations are alive.
-        unsafe { (*previous).native.stack_limit }
-    };
-    let mut limit = inherited
-        .max(sp.saturating_sub(max_wasm_stack))
-        .max(thread.stack_low.get().saturating_add(reserve));
-    if sp <= limit {
-        limit = limit_on_slow_path(sp, inherited, max_wasm_stack, reserve)?;
-    }
     let mut stay = MaybeUninit::<Stay>::uninit();
     let stay = stay.as_mut_ptr();
     // SAFETY: `callee` is a function of this store, so its entry stub is an `EntryStub` and its code is
@@ -118,6 +95,7 @@ pub unsafe fn enter(
         (*activation).native.first_tag = ptr::null();
         (*activation).native.sp = 0;
         (*activation).native.stack_limit = limit;
+        (*activation).suspension = ptr::null_mut();
         (*activation).previous = previous;
         (*activation).previous_stack_limit = previous_stack_limit;
         (*activation).previous_stack = previous_stack;
@@ -140,6 +118,43 @@ pub unsafe fn enter(
     Err(unwound(store, unsafe {
         (*stay).backtrace.assume_init_read()
     }))
+}
+
+/// The stack limit of an activation that begins, or goes on, in the caller's frame.
+///
+/// # Errors
+///
+/// When there is no room for it.
+///
+/// # Safety
+///
+/// As [`enter()`].
+#[inline(always)]
+pub(super) unsafe fn native_limit(store: NonNull<Store>) -> Result<usize, Box<Unwound>> {
+    // SAFETY: the store is alive, and the borrow ends here.
+    let (ctx, max_wasm_stack, reserve) = unsafe {
+        let store = store.as_ref();
+        let config = store.config();
+        (
+            store.ctx(),
+            config.max_wasm_stack,
+            config.host_stack_reserve,
+        )
+    };
+    // SAFETY: this thread's own, used on this thread only.
+    let thread = unsafe { &*thread::this() };
+    let sp = arch::stack_pointer();
+    // What no compiled code runs in has no limit to inherit. Where some runs, a continuation's stack may
+    // be the current one, while we are on the native stack.
+    // SAFETY: linked activations are alive.
+    let inherited = unsafe { (*ctx).activation.as_ref() }.map_or(0, |a| a.native.stack_limit);
+    let limit = inherited
+        .max(sp.saturating_sub(max_wasm_stack))
+        .max(thread.stack_low.get().saturating_add(reserve));
+    if sp <= limit {
+        return limit_on_slow_path(sp, inherited, max_wasm_stack, reserve);
+    }
+    Ok(limit)
 }
 
 /// The stack limit when the first calculation left no room: because this thread was never prepared,
@@ -178,7 +193,10 @@ fn limit_on_slow_path(
 /// What the host gets of a call that did not return.
 #[cold]
 #[inline(never)]
-fn unwound(mut store: NonNull<Store>, backtrace: Option<Box<Backtrace>>) -> Box<Unwound> {
+pub(super) fn unwound(
+    mut store: NonNull<Store>,
+    backtrace: Option<Box<Backtrace>>,
+) -> Box<Unwound> {
     // SAFETY: no compiled code of this store runs now.
     let reason = unsafe { store.as_mut().take_pending() };
     match reason.expect("compiled code is left for a reason that the store holds") {

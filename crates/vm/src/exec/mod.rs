@@ -24,6 +24,7 @@
 //! |---|---|
 //! | `thread` | what a thread knows: the store that runs on it, the end of its stack |
 //! | `enter` | the way in, stack limits, and what the way out becomes for the host |
+//! | `asynchronous` | the way in by polling, on a stack of the pool |
 //! | `host_call` | host functions: panics and errors become reasons |
 //! | `landing` | the way out of abandoned code |
 //! | `throw` | finding who catches an exception |
@@ -31,8 +32,10 @@
 //! | `backtrace` | capturing: addresses only |
 //! | `symbolize` | resolving them: names, files, lines |
 //! | `roots` | references in frames |
+//! | `yielding` | builtins that wait in asynchronous calls |
 //! | `builtins` | what compiled code calls |
 
+mod asynchronous;
 mod backtrace;
 mod builtins;
 mod enter;
@@ -43,7 +46,9 @@ mod symbolize;
 mod thread;
 mod throw;
 mod walk;
+mod yielding;
 
+pub use asynchronous::{Answer, AsyncCall, Job, can_wait, wait_for, with_context};
 pub use backtrace::{Backtrace, RawFrame, capture};
 pub use builtins::builtin_table;
 pub use enter::{Unwound, enter};
