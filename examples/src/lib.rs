@@ -6,5 +6,6 @@
 //!    trusts, and see where it stopped.
 //! 4. `embedding/wasi.rs`: run a command-line program and capture what it prints.
 //! 5. `embedding/precompiled.rs`: compile once, load everywhere, run on many threads.
+//! 6. `embedding/asynchronous.rs`: run guests that wait, many on one thread.
 //!
 //! Run one with `cargo run --example hello`. Programs to run with the command `sarsen` are in `wasi/`.

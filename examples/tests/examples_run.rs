@@ -18,4 +18,5 @@ examples! {
     untrusted = "../embedding/untrusted.rs";
     wasi = "../embedding/wasi.rs";
     precompiled = "../embedding/precompiled.rs";
+    asynchronous = "../embedding/asynchronous.rs";
 }

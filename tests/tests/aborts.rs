@@ -6,10 +6,10 @@
 use sarsen_abi::vmctx::ValRaw;
 use sarsen_abi::{Features, MemoryIndex, Settings};
 use sarsen_compile::Compiler;
-use sarsen_vm::stack::StackConfig;
 use sarsen_vm::code::{EngineCode, Expected};
 use sarsen_vm::exec;
 use sarsen_vm::instance::{CompiledModule, Engine, Extern, InstanceMemory, Store, StoreConfig};
+use sarsen_vm::stack::StackConfig;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -49,7 +49,13 @@ fn access_foreign_memory() {
     };
     // SAFETY: just compiled.
     let code = unsafe { EngineCode::from_bytes(&image, &expected).unwrap() };
-    let engine = Engine::new(settings.clone(), exec::builtin_table(), exec::frame_roots, &StackConfig::default()).unwrap();
+    let engine = Engine::new(
+        settings.clone(),
+        exec::builtin_table(),
+        exec::frame_roots,
+        &StackConfig::default(),
+    )
+    .unwrap();
     let module = CompiledModule::new(&engine, code).unwrap();
     let mut store = Store::new(&engine, StoreConfig::default());
     // SAFETY: no imports. The memory's base is then replaced by the address of pages that nobody can

@@ -5,13 +5,13 @@ use sarsen_abi::types::{FuncType, ValType};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef, VmHostCtx};
 use sarsen_abi::{Features, Settings, TypeId};
 use sarsen_compile::Compiler;
-use sarsen_vm::stack::StackConfig;
 use sarsen_vm::code::{EngineCode, Expected};
 use sarsen_vm::exec::{self, frame_roots};
 use sarsen_vm::instance::{
     CompiledModule, Engine, Extern, HostFunc, Import, Instance, OwnedStore, Reason, Store,
     StoreConfig,
 };
+use sarsen_vm::stack::StackConfig;
 use std::cell::RefCell;
 use std::ptr::NonNull;
 
@@ -30,7 +30,13 @@ fn instantiate(
     };
     // SAFETY: just compiled.
     let code = unsafe { EngineCode::from_bytes(&image, &expected).unwrap() };
-    let engine = Engine::new(settings.clone(), exec::builtin_table(), exec::frame_roots, &StackConfig::default()).unwrap();
+    let engine = Engine::new(
+        settings.clone(),
+        exec::builtin_table(),
+        exec::frame_roots,
+        &StackConfig::default(),
+    )
+    .unwrap();
     let module = CompiledModule::new(&engine, code).unwrap();
     let mut store = Store::new(&engine, StoreConfig::default());
     let nothing: [ValType<TypeId>; 0] = [];

@@ -65,6 +65,12 @@ const OWN: &[(&str, &str)] = &[
     ),
 ];
 
+/// Scripts of our own for continuations, whose proposal is off until it is finished.
+const OWN_CONTINUATIONS: (&str, &str) = (
+    "continuations.wast",
+    include_str!("../scripts/continuations.wast"),
+);
+
 /// Scripts that do not pass yet, and what they wait for.
 const SKIPPED: &[(&str, &str)] = &[];
 
@@ -110,6 +116,12 @@ fn main() {
     for &(name, text) in OWN {
         trials.push(trial(format!("own/{name}"), text, &Config::new()));
         trials.push(trial(format!("own-gc-zeal/{name}"), text, &zealous));
+    }
+    let (name, text) = OWN_CONTINUATIONS;
+    for (group, config) in [("own", &Config::new()), ("own-gc-zeal", &zealous)] {
+        let mut config = config.clone();
+        config.wasm_stack_switching(true);
+        trials.push(trial(format!("{group}/{name}"), text, &config));
     }
     for (skipped, _) in SKIPPED {
         let exists = trials.iter().any(|trial| trial.name() == *skipped);

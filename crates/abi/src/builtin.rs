@@ -228,7 +228,8 @@ pub struct BuiltinTable {
     pub native_call: RawFunction,
     /// Switches stacks: `(to: *mut VmStack, store: *mut VmStoreCtx, first: u64, second: u64)`, in the
     /// `tail` convention, from a `try_call`. Returns when something switches back, and then gives the two
-    /// words that it was passed there.
+    /// words that it was passed there, and the stack and the store that the caller has anyway: so they are
+    /// in registers where nothing else is.
     pub switch_stack: RawFunction,
     /// The builtins, indexed by [`Builtin`].
     pub functions: [RawFunction; BUILTIN_COUNT],

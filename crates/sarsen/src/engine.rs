@@ -13,6 +13,7 @@ use sarsen_vm::code::{EngineCode, Expected};
 use sarsen_vm::exec;
 use sarsen_vm::instance as vm;
 use sarsen_vm::instance::{CompiledModule, MissingStubs, Stubs};
+pub use sarsen_vm::stack::PoolCounts as StackCounts;
 use sarsen_vm::stack::SizeClass;
 use sarsen_vm::types::{RegisteredType, Registry};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -90,17 +91,22 @@ impl Engine {
         }
     }
 
-    /// How many stacks asynchronous calls of all stores use now: as many as there are such calls that have begun
-    /// and neither ended nor been dropped.
-    pub fn async_stacks_in_use(&self) -> usize {
-        self.vm().stacks().counts(SizeClass::Async).in_use
-    }
-
     /// Advances the epoch by one tick, for stores that have a deadline
     /// ([`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline)). May be called from any
     /// thread and from signal handlers.
     pub fn increment_epoch(&self) {
         self.inner.vm.increment_epoch();
+    }
+
+    /// How many stacks for asynchronous calls there are, in all stores: as many are in use as there are calls that
+    /// have begun, and have neither ended nor been dropped.
+    pub fn async_stacks(&self) -> StackCounts {
+        self.inner.vm.stacks().counts(SizeClass::Async)
+    }
+
+    /// How many stacks for continuations there are, in all stores.
+    pub fn continuation_stacks(&self) -> StackCounts {
+        self.inner.vm.stacks().counts(SizeClass::Continuation)
     }
 
     /// Compiles a module, without loading it, to an image for

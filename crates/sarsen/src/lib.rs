@@ -72,7 +72,7 @@ pub use caller::Caller;
 pub use code::{CodeFunction, ModuleCode, ModuleInfo, SourceLocation};
 pub use config::{Collector, Config, Feature, Features, OptLevel};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
-pub use engine::{Engine, EngineWeak};
+pub use engine::{Engine, EngineWeak, StackCounts};
 pub use error::{
     AsyncRequiredError, DuplicateDefinitionError, Error, IncompatibleImportError, LimitError,
     NoStubError, NotConfiguredError, OwnershipError, Result, TypeError, UnknownImportError,
@@ -81,8 +81,8 @@ pub use exception::ThrownException;
 pub use externs::{Export, Extern};
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
 pub use gc::{
-    AnyRef, ArrayRef, ArrayRefPre, ContRef, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory,
-    GcRef, GcStats, I31, OwnedRooted, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
+    AnyRef, ArrayRef, ArrayRefPre, ConsumedError, ContRef, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory,
+    GcRef, GcStats, I31, OwnedRooted, Resumed, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
     UnrootedError,
 };
 pub use global::Global;

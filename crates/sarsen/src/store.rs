@@ -17,7 +17,7 @@
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::engine::Engine;
 use crate::error::{AsyncRequiredError, NotConfiguredError, OwnershipError, Result};
-use crate::gc::{GcHeapOutOfMemory, GcStats};
+use crate::gc::{ContTypes, GcHeapOutOfMemory, GcStats};
 use crate::limits::ResourceLimiter;
 use crate::trap::Trap;
 use crate::types::ValType;
@@ -86,6 +86,7 @@ pub struct StoreOpaque {
     vm: vm::OwnedStore,
     id: StoreId,
     engine: Engine,
+    cont_types: ContTypes,
     _pinned: PhantomPinned,
 }
 
@@ -98,6 +99,7 @@ impl<T> Store<T> {
                 id: vm.id(),
                 vm,
                 engine: engine.clone(),
+                cont_types: ContTypes::default(),
                 _pinned: PhantomPinned,
             },
             limiter: None,
@@ -273,6 +275,12 @@ impl<T> Store<T> {
         self.as_context().gc_stats()
     }
 
+    /// How many stacks the store's continuations have: those that are suspended, or run.
+    pub fn continuation_stacks(&self) -> usize {
+        let (all, free) = self.as_context().opaque().vm().stack_counts();
+        all - free
+    }
+
     /// How much memory the heap of collected objects has now, in bytes.
     pub fn gc_heap_capacity(&self) -> usize {
         self.gc_stats().bytes_committed as usize
@@ -335,6 +343,10 @@ impl StoreOpaque {
     #[inline]
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(crate) fn cont_types_mut(&mut self) -> (&mut ContTypes, &Engine) {
+        (&mut self.cont_types, &self.engine)
     }
 
     #[inline]

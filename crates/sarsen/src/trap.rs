@@ -99,6 +99,14 @@ impl WasmBacktrace {
         }
     }
 
+    /// Where a continuation is suspended.
+    pub(crate) fn of_suspended(captured: Option<Box<Backtrace>>) -> Self {
+        WasmBacktrace {
+            captured,
+            resolved: OnceLock::new(),
+        }
+    }
+
     fn resolved(&self) -> &Resolved {
         self.resolved.get_or_init(|| match &self.captured {
             Some(captured) => {

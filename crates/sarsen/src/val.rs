@@ -184,6 +184,11 @@ impl Val {
         Val::ExnRef(None)
     }
 
+    /// `(ref.null cont)`.
+    pub const fn null_cont_ref() -> Val {
+        Val::ContRef(None)
+    }
+
     /// Zero or null; `None` for references that cannot be null.
     pub fn default_for_ty(ty: &ValType) -> Option<Val> {
         match ty {

@@ -31,18 +31,23 @@ use cranelift_codegen::ir::{
     StackSlotKind, Value,
 };
 use cranelift_codegen::isa::CallConv;
+use cranelift_frontend::Variable;
 use sarsen_abi::builtin::BuiltinTable;
 use sarsen_abi::heap::{CONT_TYPE, ContLayout};
 use sarsen_abi::stack::{RETURNED, STACK_COUNTS};
 use sarsen_abi::types::{AbstractHeapType, CompositeType, FuncType, HeapType, RefType, ValType};
 use sarsen_abi::vmctx::{VAL_RAW_SIZE, offset};
-use sarsen_abi::{Builtin, Module, TagIndex, TrapCode, TypeIndex};
+use sarsen_abi::{Builtin, Feature, Module, TagIndex, TrapCode, TypeIndex};
 use smallvec::SmallVec;
 use wasmparser::{Handle, Operator, ResumeTable};
 
-/// What a function has for switching stacks, once it is needed.
+/// What a function has for switching stacks.
 #[derive(Default)]
 pub(super) struct Switching {
+    /// The stack that the function runs on, and the store, in a module with continuations. Neither changes;
+    /// but where a stack has been switched to, they are at hand in registers, and all else must first be
+    /// loaded from the frame.
+    here: Option<(Variable, Variable)>,
     signature: Option<SigRef>,
     /// Where values are that this frame gives, or gets.
     values: Option<StackSlot>,
@@ -85,10 +90,7 @@ impl Lowering<'_, '_> {
             O::ContBind {
                 argument_index,
                 result_index,
-            } => self.cont_bind(
-                TypeIndex::new(argument_index),
-                TypeIndex::new(result_index),
-            ),
+            } => self.cont_bind(TypeIndex::new(argument_index), TypeIndex::new(result_index)),
             O::Suspend { tag_index } => self.suspend(TagIndex::new(tag_index)),
             O::Resume {
                 cont_type_index,
@@ -113,6 +115,35 @@ impl Lowering<'_, '_> {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Begins a function.
+    pub(super) fn begin_switching(&mut self) {
+        if !self.cx.module.features_used.contains(Feature::StackSwitching) {
+            return;
+        }
+        let here = (
+            self.builder.declare_var(POINTER),
+            self.builder.declare_var(POINTER),
+        );
+        let store = self.store_context();
+        // Another one, whenever another function runs; but not while this one does.
+        let current = self.load_once(POINTER, store, offset::STORE_CURRENT_STACK);
+        self.builder.def_var(here.0, current);
+        self.builder.def_var(here.1, store);
+        self.switching.here = Some(here);
+    }
+
+    /// The stack that runs.
+    fn current_stack(&mut self) -> Value {
+        let here = self.switching.here.expect("a module with continuations");
+        self.builder.use_var(here.0)
+    }
+
+    /// The store.
+    fn store_here(&mut self) -> Value {
+        let here = self.switching.here.expect("a module with continuations");
+        self.builder.use_var(here.1)
     }
 
     /// `cont.new`
@@ -141,10 +172,7 @@ impl Lowering<'_, '_> {
         let from = self.index_argument(from.as_u32());
         let to_argument = self.index_argument(to.as_u32());
         let count = self.iconst(I32, count as i64);
-        let bound = self.call_builtin(
-            Builtin::ContBind,
-            &[cont, from, to_argument, values, count],
-        );
+        let bound = self.call_builtin(Builtin::ContBind, &[cont, from, to_argument, values, count]);
         let bound = bound.expect("it has a result");
         self.note_cont(bound, HeapType::ConcreteCont(to));
         self.push(bound);
@@ -287,7 +315,8 @@ impl Lowering<'_, '_> {
 
     /// A new continuation: `word` is the number of its stack, and in the high half that of its function.
     fn new_cont(&mut self, heap: HeapType, word: Value) -> Value {
-        let cont = self.allocate_small(ContLayout::SIZE, heap);
+        let store = self.store_here();
+        let cont = self.allocate_small_in(store, ContLayout::SIZE, heap);
         let header = u64::from(ContLayout::SIZE) << 32 | u64::from(CONT_TYPE.0);
         let header = self.iconst(I64, header as i64);
         let zero = self.iconst(I64, 0);
@@ -297,9 +326,28 @@ impl Lowering<'_, '_> {
             (ContLayout::REFS, zero),
             (ContLayout::TYPE, zero),
         ] {
-            self.fill_words(cont, at, at + 8, word);
+            self.set_cont_word(cont, at, word);
         }
         cont
+    }
+
+    /// Where a continuation is in memory.
+    fn cont_address(&mut self, cont: Value) -> Value {
+        let store = self.store_here();
+        let flags = self.flags(Region::Stacks);
+        let base = self
+            .builder
+            .ins()
+            .load(POINTER, flags, store, offset::STORE_HEAP_BASE);
+        let distance = self.builder.ins().uextend(I64, cont);
+        self.builder.ins().iadd(base, distance)
+    }
+
+    /// Writes a word of a continuation that is new.
+    fn set_cont_word(&mut self, cont: Value, at: u32, word: Value) {
+        let flags = self.heap_flags(Region::Initial, TrapCode::HeapCorruption, 8);
+        let address = self.cont_address(cont);
+        self.builder.ins().store(flags, word, address, at as i32);
     }
 
     /// A new continuation that has the number of a stack.
@@ -313,7 +361,7 @@ impl Lowering<'_, '_> {
     fn set_cont_type(&mut self, cont: Value, ty: TypeIndex) {
         let id = self.type_id(ty);
         let id = self.builder.ins().uextend(I64, id);
-        self.fill_words(cont, ContLayout::TYPE, ContLayout::TYPE + 8, id);
+        self.set_cont_word(cont, ContLayout::TYPE, id);
     }
 
     /// Notes that a value is a reference to a continuation.
@@ -346,28 +394,22 @@ impl Lowering<'_, '_> {
         self.builder.ins().store(flags, value, stack, at);
     }
 
-    fn current_stack(&mut self) -> Value {
-        let store = self.store_context();
-        self.load_of_stack(POINTER, store, offset::STORE_CURRENT_STACK)
-    }
-
     /// The stack to switch to for resuming a continuation. Traps if it is null or consumed.
     fn stack_to_resume(&mut self, cont: Value) -> Value {
-        let place = self.field_place(cont, ContLayout::STACK, 4, Region::Immutable);
-        let number = self
-            .builder
-            .ins()
-            .load(I32, place.flags, place.address, place.offset);
-        let store = self.store_context();
+        let flags = self.heap_flags(Region::Immutable, TrapCode::NullReference, 4);
+        let address = self.cont_address(cont);
+        let at = ContLayout::STACK as i32;
+        let number = self.builder.ins().load(I32, flags, address, at);
+        let store = self.store_here();
         let table = self.load_of_stack(POINTER, store, offset::STORE_STACK_TABLE);
         let length = self.load_of_stack(I64, store, offset::STORE_STACK_TABLE_LENGTH);
         let number = self.builder.ins().uextend(I64, number);
         let distance = self.builder.ins().ishl_imm_u(number, 3);
         let entry = self.builder.ins().iadd(table, distance);
-        let is_wrong =
-            self.builder
-                .ins()
-                .icmp(IntCC::UnsignedGreaterThanOrEqual, number, length);
+        let is_wrong = self
+            .builder
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThanOrEqual, number, length);
         let nowhere = self.iconst(POINTER, 0);
         let entry = self
             .builder
@@ -464,18 +506,14 @@ impl Lowering<'_, '_> {
         let clause = self.builder.append_block_param(found, I64);
         let zero = self.iconst(I64, 0);
         self.builder.set_cold_block(search);
-        self.builder.ins().brif(
-            is_first,
-            found,
-            &[current.into(), zero.into()],
-            search,
-            &[],
-        );
+        self.builder
+            .ins()
+            .brif(is_first, found, &[current.into(), zero.into()], search, &[]);
         self.continue_in(search);
         let for_suspend = self.iconst(I32, 0);
         let stack = self.call_builtin(Builtin::FindHandler, &[tag, for_suspend]);
         let stack = stack.expect("it has a result");
-        let store = self.store_context();
+        let store = self.store_here();
         let number = self.load_of_stack(I64, store, offset::STORE_FOUND_CLAUSE);
         self.builder
             .ins()
@@ -490,19 +528,22 @@ impl Lowering<'_, '_> {
         let builtins = self.load_once(POINTER, self.vmctx, offset::CONTEXT_BUILTINS);
         let at = BuiltinTable::SWITCH_STACK_OFFSET as i32;
         let routine = self.load_once(POINTER, builtins, at);
-        let store = self.store_context();
+        let store = self.store_here();
         let signature = match self.switching.signature {
             Some(signature) => signature,
             None => {
                 let mut signature = Signature::new(CallConv::Tail);
                 signature.params = [POINTER, POINTER, I64, I64].map(AbiParam::new).into();
-                signature.returns = [I64, I64].map(AbiParam::new).into();
+                signature.returns = [I64, I64, POINTER, POINTER].map(AbiParam::new).into();
                 self.builder.import_signature(signature)
             }
         };
         self.switching.signature = Some(signature);
         let args = [stack, store, first, second];
         let words = self.call_clobbering(Callee::Pointer(routine), signature, &args);
+        let here = self.switching.here.expect("a module with continuations");
+        self.builder.def_var(here.0, words[2]);
+        self.builder.def_var(here.1, words[3]);
         [words[0], words[1]]
     }
 

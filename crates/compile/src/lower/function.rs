@@ -176,6 +176,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
         let func = self.frame.func;
         let params: Vec<Value> = self.builder.block_params(self.entry.block)[1..].to_vec();
         let body = cx.body(cx.module.defined_func(func).expect("it has a body"));
+        self.begin_switching();
         self.declare_own_locals(body, &params)?;
         self.interruption_point();
         self.open_body(cx.module.funcs[func.index()]);

@@ -231,9 +231,7 @@ fn count_blocks(module: &Module, body: &Body<'_>) -> Result<u64> {
             Operator::Try { .. } | Operator::Catch { .. } | Operator::CatchAll => 3,
             Operator::Throw { .. } | Operator::ThrowRef | Operator::Rethrow { .. } => 6,
             Operator::TableSet { .. } => gc::MAX_BARRIER_BLOCKS,
-            _ => {
-                gc::count_blocks(module, &operator) + continuations::count_blocks(&operator)
-            }
+            _ => gc::count_blocks(module, &operator) + continuations::count_blocks(&operator),
         };
     }
     Ok(blocks)

@@ -3,8 +3,8 @@
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
-    AbiParam, Block, BlockArg, Function, GlobalValueData, InstBuilder, MemFlagsData, Signature, TrapCode,
-    Type, Value,
+    AbiParam, Block, BlockArg, Function, GlobalValueData, InstBuilder, MemFlagsData, Signature,
+    TrapCode, Type, Value,
 };
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};

@@ -87,7 +87,7 @@ impl StoreOpaque {
             RefKind::Array(id) => HeapType::ConcreteArray(id),
             RefKind::Extern => HeapType::Abstract(AbstractHeapType::Extern),
             RefKind::Exn => HeapType::Abstract(AbstractHeapType::Exn),
-            RefKind::Cont => HeapType::Abstract(AbstractHeapType::Cont),
+            RefKind::Cont => HeapType::ConcreteCont(self.vm().cont_type(reference)?),
         };
         let (own_hierarchy, hierarchy) = (own.hierarchy(), hierarchy_of(kind));
         match (own_hierarchy, hierarchy) {

@@ -44,7 +44,7 @@ macro_rules! typed {
     )*};
 }
 
-typed! { AnyRef EqRef ExternRef ContRef }
+typed! { AnyRef EqRef ExternRef }
 
 /// Tests and casts to a kind that is below another.
 macro_rules! casts {
@@ -209,4 +209,4 @@ macro_rules! raw {
     )*};
 }
 
-raw! { AnyRef ExternRef ExnRef }
+raw! { AnyRef ExternRef ExnRef ContRef }

@@ -336,6 +336,41 @@ kinds! {
     ExternRef = Extern;
     /// A reference to an exception. See [`Store::throw`](crate::Store::throw) for an example.
     ExnRef = Exn;
-    /// A reference to a continuation. None can be made yet.
+    /// A reference to a continuation: a computation that waits to be resumed.
+    ///
+    /// A continuation is resumed at most once: whatever it does then, it is *consumed*, and if it is suspended
+    /// again, there is a new one. What nobody refers to any more dies, with its stacks; see also
+    /// [`ContRef::discard`].
+    ///
+    /// ```
+    /// use sarsen::{Config, ContRef, ContType, Engine, Instance, Module, Resumed, Store, Val};
+    ///
+    /// let engine = Engine::new(Config::new().wasm_stack_switching(true))?;
+    /// let module = Module::new(
+    ///     &engine,
+    ///     r#"(module
+    ///         (tag $ask (export "ask") (param i32) (result i32))
+    ///         (func (export "f") (param i32) (result i32)
+    ///             (i32.mul (i32.const 2) (suspend $ask (local.get 0)))))"#,
+    /// )?;
+    /// let mut store = Store::new(&engine, ());
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let f = instance.get_func(&mut store, "f").unwrap();
+    /// let ask = instance.get_tag(&mut store, "ask").unwrap();
+    ///
+    /// let ty = ContType::new(&f.ty(&store))?;
+    /// let start = ContRef::new(&mut store, &ty, &f)?;
+    /// let Resumed::Suspended { payload, continuation, .. } =
+    ///     start.resume(&mut store, &[Val::I32(20)], &[ask])?
+    /// else {
+    ///     panic!("it asks");
+    /// };
+    /// assert_eq!(payload[0].i32(), Some(20));
+    /// let Resumed::Returned(results) = continuation.resume(&mut store, &[Val::I32(21)], &[ask])? else {
+    ///     panic!("it returns");
+    /// };
+    /// assert_eq!(results[0].i32(), Some(42));
+    /// # Ok::<(), sarsen::Error>(())
+    /// ```
     ContRef = Cont;
 }

@@ -6,7 +6,7 @@ use super::field::{FieldType, Finality, StorageType};
 use crate::engine::Engine;
 use crate::error::{OwnershipError, Result, TypeError};
 use sarsen_abi::types as abi;
-use sarsen_vm::types::{ArrayShape, StructShape};
+use sarsen_vm::types::{ArrayShape, Shape, StructShape};
 
 /// The most fields that a structure may have: as many as in a module.
 const MAX_FIELDS: usize = 10_000;
@@ -145,5 +145,13 @@ impl ContType {
             None,
             abi::CompositeType::Cont(ty.id()),
         )
+    }
+
+    /// The type of its functions: what a continuation is resumed with, and returns in the end.
+    pub fn func_type(&self) -> FuncType {
+        let Shape::Cont(func) = self.defined().shape else {
+            unreachable!("the kind was checked when it was made");
+        };
+        FuncType::from_id(self.engine(), func)
     }
 }

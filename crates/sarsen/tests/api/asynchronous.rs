@@ -109,7 +109,7 @@ fn summing(engine: &Engine) -> (Store<Alive>, TypedFunc<i32, i32>) {
 }
 
 fn in_use(engine: &Engine) -> usize {
-    engine.async_stacks_in_use()
+    engine.async_stacks().in_use
 }
 
 fn assert_send<F: Send>(future: F) -> F {

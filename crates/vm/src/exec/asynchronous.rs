@@ -20,7 +20,7 @@
 //! - Only the innermost activation can wait. One that is not an asynchronous call's never does.
 
 use super::Unwound;
-use super::enter::{Stay, native_limit, unwound};
+use super::enter::{Stay, stack_limit, unwound};
 use super::thread;
 use crate::arch;
 use crate::instance::{Reason, Store};
@@ -158,7 +158,7 @@ impl AsyncCall {
         // it, too. The rest is the caller's promise.
         unsafe {
             let store = (*state).store;
-            let limit = match native_limit(store) {
+            let limit = match stack_limit(store) {
                 Ok(limit) => limit,
                 Err(error) => {
                     self.cancel();

@@ -6,8 +6,10 @@
 //! Of a deep stack the innermost and the outermost frames are kept, and those in between are counted.
 
 use super::walk::{Frame, Step, Walk};
+use crate::stack::suspended_pcs;
 use crate::code::{self, EngineCode};
 use crate::instance::{BacktraceLimits, Store};
+use sarsen_abi::TrapCode;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -75,6 +77,27 @@ pub fn capture(store: &Store) -> Option<Box<Backtrace>> {
         }
     }
     Some(capture.finish())
+}
+
+/// Where a suspended continuation is, and those that it has resumed and in which it was suspended. `None`
+/// when the store's configuration asks for no backtraces. One that has not begun has no frames.
+///
+/// # Errors
+///
+/// When it is null or consumed.
+pub fn capture_suspended(
+    store: &mut Store,
+    cont: u32,
+) -> Result<Option<Box<Backtrace>>, TrapCode> {
+    let head = store.suspended_stack(cont)?;
+    let Some(mut capture) = Capture::new(store.config().backtrace) else {
+        return Ok(None);
+    };
+    if let Some(head) = head {
+        // SAFETY: the head of a suspended chain, which stays so while the store is borrowed.
+        unsafe { suspended_pcs(head.as_ptr(), |pc| capture.push_pc(pc - 1)) };
+    }
+    Ok(Some(capture.finish()))
 }
 
 /// A backtrace in the making.

@@ -399,14 +399,9 @@ mod calls {
         let Some(head) = i.cont_prepare_throw(cont)? else {
             return Ok(0);
         };
-        let head = head.as_ptr();
-        // SAFETY: a suspended stack, which is the caller's now. The values that it waits for never come, so
-        // that there is room for where it waits.
-        unsafe {
-            (*head).values = ptr::with_exposed_provenance_mut((*head).pc);
-            (*head).pc = landing::throw_on_stack as *const () as usize;
-        }
-        Ok(head.expose_provenance() as u64)
+        // SAFETY: a suspended stack, which compiled code switches to now.
+        unsafe { landing::throw_when_resumed(head) };
+        Ok(head.as_ptr().expose_provenance() as u64)
     }
 
     pub(super) fn cont_bind(

@@ -76,17 +76,86 @@ pub unsafe fn enter(
     callee: *const VmFuncRef,
     values: *mut ValRaw,
 ) -> Result<(), Box<Unwound>> {
-    // SAFETY: the caller's promise.
-    let limit = unsafe { native_limit(store)? };
-    // SAFETY: the store is alive and ours to use; the thread's state is this thread's own.
-    let (ctx, thread) = unsafe { (store.as_ref().ctx(), &*thread::this()) };
-    // SAFETY: as above.
+    // SAFETY: the caller's promise. `callee` is a function of this store, so its entry stub is an
+    // `EntryStub` and its code is alive; it gets back whatever happens.
+    unsafe {
+        let limit = stack_limit(store)?;
+        activate(store, limit, |activation| {
+            let entry: EntryStub = std::mem::transmute((*callee).entry);
+            entry(activation, callee, values)
+        })
+    }
+}
+
+/// The stack limit of an activation that begins here.
+///
+/// # Errors
+///
+/// When there is no room on the stack.
+///
+/// # Safety
+///
+/// As [`enter()`].
+#[inline(always)]
+pub(super) unsafe fn stack_limit(store: NonNull<Store>) -> Result<usize, Box<Unwound>> {
+    // SAFETY: the store is alive, and the borrow ends here.
+    let (ctx, max_wasm_stack, reserve) = unsafe {
+        let store = store.as_ref();
+        let config = store.config();
+        (
+            store.ctx(),
+            config.max_wasm_stack,
+            config.host_stack_reserve,
+        )
+    };
+    // SAFETY: this thread's own, used on this thread only.
+    let thread = unsafe { &*thread::this() };
+    // SAFETY: the store is alive and ours to use.
+    let previous = unsafe { (*ctx).activation };
+    let sp = arch::stack_pointer();
+    // What no compiled code runs in has no limit to inherit. Where some runs, a continuation's stack may
+    // be the current one, while we are on the native stack.
+    let inherited = if previous.is_null() {
+        0
+    } else {
+        // SAFETY: linked activations are alive.
+        unsafe { (*previous).native.stack_limit }
+    };
+    let limit = inherited
+        .max(sp.saturating_sub(max_wasm_stack))
+        .max(thread.stack_low.get().saturating_add(reserve));
+    if sp <= limit {
+        return limit_on_slow_path(sp, inherited, max_wasm_stack, reserve);
+    }
+    Ok(limit)
+}
+
+/// Runs compiled code in an activation of its own.
+///
+/// # Errors
+///
+/// As [`enter()`].
+///
+/// # Safety
+///
+/// As [`enter()`]; `limit` must come from [`stack_limit`], called by the caller. `run` must enter compiled
+/// code with the activation that it gets, and return [`STATUS_OK`] or, when `landing` has been there, another status.
+#[inline(always)]
+pub(super) unsafe fn activate(
+    store: NonNull<Store>,
+    limit: usize,
+    run: impl FnOnce(*mut Activation) -> u64,
+) -> Result<(), Box<Unwound>> {
+    // SAFETY: the store is alive, and the borrow ends here.
+    let ctx = unsafe { store.as_ref().ctx() };
+    // SAFETY: this thread's own, used on this thread only.
+    let thread = unsafe { &*thread::this() };
+    // SAFETY: the store is alive and ours to use.
     let (previous, previous_stack_limit, previous_stack) =
         unsafe { ((*ctx).activation, (*ctx).stack_limit, (*ctx).current_stack) };
     let mut stay = MaybeUninit::<Stay>::uninit();
     let stay = stay.as_mut_ptr();
-    // SAFETY: `callee` is a function of this store, so its entry stub is an `EntryStub` and its code is
-    // alive. The activation is linked exactly as long as `stay` lives. Compiled code gets back here
+    // SAFETY: the activation is linked exactly as long as `stay` lives. Compiled code gets back here
     // whatever happens: nothing unwinds or jumps over this frame.
     let status = unsafe {
         let activation = &raw mut (*stay).activation;
@@ -103,8 +172,7 @@ pub unsafe fn enter(
         (*ctx).current_stack = activation.cast();
         (*ctx).stack_limit = limit;
         let outer = thread.store.replace(ctx);
-        let entry: EntryStub = std::mem::transmute((*callee).entry);
-        let status = entry(activation, callee, values);
+        let status = run(activation);
         thread.store.set(outer);
         (*ctx).activation = previous;
         (*ctx).current_stack = previous_stack;
@@ -118,43 +186,6 @@ pub unsafe fn enter(
     Err(unwound(store, unsafe {
         (*stay).backtrace.assume_init_read()
     }))
-}
-
-/// The stack limit of an activation that begins, or goes on, in the caller's frame.
-///
-/// # Errors
-///
-/// When there is no room for it.
-///
-/// # Safety
-///
-/// As [`enter()`].
-#[inline(always)]
-pub(super) unsafe fn native_limit(store: NonNull<Store>) -> Result<usize, Box<Unwound>> {
-    // SAFETY: the store is alive, and the borrow ends here.
-    let (ctx, max_wasm_stack, reserve) = unsafe {
-        let store = store.as_ref();
-        let config = store.config();
-        (
-            store.ctx(),
-            config.max_wasm_stack,
-            config.host_stack_reserve,
-        )
-    };
-    // SAFETY: this thread's own, used on this thread only.
-    let thread = unsafe { &*thread::this() };
-    let sp = arch::stack_pointer();
-    // What no compiled code runs in has no limit to inherit. Where some runs, a continuation's stack may
-    // be the current one, while we are on the native stack.
-    // SAFETY: linked activations are alive.
-    let inherited = unsafe { (*ctx).activation.as_ref() }.map_or(0, |a| a.native.stack_limit);
-    let limit = inherited
-        .max(sp.saturating_sub(max_wasm_stack))
-        .max(thread.stack_low.get().saturating_add(reserve));
-    if sp <= limit {
-        return limit_on_slow_path(sp, inherited, max_wasm_stack, reserve);
-    }
-    Ok(limit)
 }
 
 /// The stack limit when the first calculation left no room: because this thread was never prepared,

@@ -29,8 +29,10 @@ use crate::os::pages::PAGE_SIZE;
 use crate::os::signals::{Claimed, FaultKind};
 use crate::stack::recycle_running;
 use sarsen_abi::TrapCode;
+use sarsen_abi::stack::VmStack;
 use sarsen_abi::vmctx::VmStoreCtx;
 use std::num::NonZeroU32;
+use std::ptr::NonNull;
 
 arch::raise_routine!(raise => land_raise);
 arch::landing_routine!(after_fault => land_fault);
@@ -105,6 +107,21 @@ unsafe extern "C" fn land_raise(out: *mut Resume) {
             Some(handler) => out.write(handler),
             None => leave(ctx, start, out),
         }
+    }
+}
+
+/// Makes a suspended stack go on by throwing an exception, which is given to it as the first word.
+///
+/// # Safety
+///
+/// `head` must be the head of a suspended chain that is the caller's, to resume it at once.
+pub(super) unsafe fn throw_when_resumed(head: NonNull<VmStack>) {
+    let head = head.as_ptr();
+    // SAFETY: the caller's promise. The values that it waits for never come, so that there is room for
+    // where it waits.
+    unsafe {
+        (*head).values = std::ptr::with_exposed_provenance_mut((*head).pc);
+        (*head).pc = throw_on_stack as *const () as usize;
     }
 }
 
@@ -233,8 +250,11 @@ unsafe fn leave(ctx: *mut VmStoreCtx, start: Start, out: *mut Resume) {
 ///
 /// `pc` and `fp` must be those of an entry stub's frame that still stands.
 unsafe fn exceptional_edge(pc: usize, fp: usize) -> Resume {
-    // SAFETY: the entry stub belongs to code that the running store keeps alive.
-    let at = unsafe { code::lookup(pc) }.expect("an entry stub is compiled code");
+    // SAFETY: an entry stub belongs to code that the running store keeps alive.
+    let Some(at) = (unsafe { code::lookup(pc) }) else {
+        // The host has resumed a continuation, without any stub.
+        return arch::host_edge(pc, fp);
+    };
     let mut handlers = at
         .code
         .image()

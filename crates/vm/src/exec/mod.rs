@@ -25,6 +25,7 @@
 //! | `thread` | what a thread knows: the store that runs on it, the end of its stack |
 //! | `enter` | the way in, stack limits, and what the way out becomes for the host |
 //! | `asynchronous` | the way in by polling, on a stack of the pool |
+//! | `resume` | continuations that the host resumes |
 //! | `host_call` | host functions: panics and errors become reasons |
 //! | `landing` | the way out of abandoned code |
 //! | `throw` | finding who catches an exception |
@@ -41,6 +42,7 @@ mod builtins;
 mod enter;
 mod host_call;
 mod landing;
+mod resume;
 mod roots;
 mod symbolize;
 mod thread;
@@ -49,10 +51,11 @@ mod walk;
 mod yielding;
 
 pub use asynchronous::{Answer, AsyncCall, Job, can_wait, wait_for, with_context};
-pub use backtrace::{Backtrace, RawFrame, capture};
+pub use backtrace::{Backtrace, RawFrame, capture, capture_suspended};
 pub use builtins::builtin_table;
 pub use enter::{Unwound, enter};
 pub use host_call::host_call;
+pub use resume::{Prepared, Resumed, prepare, prepare_throw, resume};
 pub use roots::frame_roots;
 pub use symbolize::{FrameInfo, Symbol, demangle};
 pub use walk::{Frame, Step, Walk};

@@ -19,8 +19,8 @@
 
 use super::walk::{Frame, Start, Step, Walk};
 use crate::arch::Resume;
-use crate::stack::recycle_running;
 use crate::instance::{CallHandlers, Catches, CaughtAt, Instance, Reason, Store};
+use crate::stack::recycle_running;
 use sarsen_abi::vmctx::{VmCtxHeader, VmStoreCtx, VmTag};
 use std::panic::{self, AssertUnwindSafe};
 

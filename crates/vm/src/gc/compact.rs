@@ -170,7 +170,9 @@ impl Heap {
             stacks.sort_unstable();
             stacks.dedup();
             // SAFETY: as above.
-            recycle_dead(ctx, |owner| owner >= FIRST && owner < end && live.is_live(owner));
+            recycle_dead(ctx, |owner| {
+                owner >= FIRST && owner < end && live.is_live(owner)
+            });
             stacks
         };
         live.place();

@@ -16,9 +16,7 @@ use super::world::World;
 use crate::stack::recycle;
 use sarsen_abi::TrapCode;
 use sarsen_abi::TypeId;
-use sarsen_abi::heap::{
-    BITS_TYPE, CONT_TYPE, ContLayout, HEADER_SIZE, I31_BIT, REFS_TYPE,
-};
+use sarsen_abi::heap::{BITS_TYPE, CONT_TYPE, ContLayout, HEADER_SIZE, I31_BIT, Kind, REFS_TYPE};
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef, VmStoreCtx};
 use smallvec::SmallVec;
@@ -178,6 +176,50 @@ impl Heap {
             bits: self.word(cont + ContLayout::BITS),
             ty: TypeId(self.word(cont + ContLayout::TYPE)),
         })
+    }
+
+    /// The type of a continuation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::cont`].
+    pub fn cont_type(&self, cont: u32) -> Result<TypeId, TrapCode> {
+        self.check(cont, u64::from(ContLayout::SIZE))?;
+        let ty = TypeId(self.word(cont + ContLayout::TYPE));
+        if self.word(cont) != CONT_TYPE.0 || self.registry.kind(ty) != Kind::Cont {
+            return Err(TrapCode::HeapCorruption);
+        }
+        Ok(ty)
+    }
+
+    /// Writes the type of a continuation that is new.
+    ///
+    /// # Panics
+    ///
+    /// Panics when `cont` leads to no continuation.
+    pub fn set_cont_type(&mut self, cont: u32, ty: TypeId) {
+        let size = u64::from(ContLayout::SIZE);
+        self.check(cont, size).expect("a continuation");
+        self.set_word(cont + ContLayout::TYPE, ty.0);
+    }
+
+    /// A continuation that has not begun, of the function with this number.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn new_cont(
+        &mut self,
+        ty: TypeId,
+        func: u32,
+        world: &mut dyn World,
+    ) -> Result<u32, HeapError> {
+        let cont = self.allocate_zeroed(u64::from(ContLayout::SIZE), world)?;
+        self.set_word(cont, CONT_TYPE.0);
+        self.set_word(cont + 4, ContLayout::SIZE);
+        self.set_word(cont + ContLayout::FUNC, func);
+        self.set_word(cont + ContLayout::TYPE, ty.0);
+        Ok(cont)
     }
 
     /// A fresh continuation has begun, or its place was taken by another.

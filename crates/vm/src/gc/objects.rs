@@ -12,7 +12,7 @@ use crate::types::matching;
 use sarsen_abi::heap::{
     CONT_TYPE, EXN_TYPE, EXTERN_TYPE, HEADER_SIZE, I31_BIT, Kind, MAX_ARRAY, MAX_SMALL, Slot, YOUNG,
 };
-use sarsen_abi::types::{AbstractHeapType as A, HeapType, Hierarchy, RefType};
+use sarsen_abi::types::{AbstractHeapType as A, HeapType, RefType};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
 use sarsen_abi::{TrapCode, TypeId};
 use smallvec::SmallVec;
@@ -119,7 +119,7 @@ impl Heap {
             // Below `any` too, but below nothing else there.
             RefKind::Extern => return Ok(false),
             RefKind::Exn => HeapType::Abstract(A::Exn),
-            RefKind::Cont => return Ok(ty.heap.hierarchy() == Hierarchy::Cont),
+            RefKind::Cont => HeapType::ConcreteCont(self.cont_type(reference)?),
         };
         Ok(matching::heap_type_matches(&self.registry, &own, &ty.heap))
     }

@@ -130,4 +130,4 @@ impl Heap {
     pub fn before_table_write(&mut self, slot: *mut u32, old: u32, new: u32) {
         self.before_write(slot, old, new);
     }
-    }
+}

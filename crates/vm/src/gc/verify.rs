@@ -76,12 +76,18 @@ impl Heap {
         // SAFETY: no compiled code runs; what has an owner is suspended, and its frames stand.
         unsafe {
             for (stack, owner) in owned_stacks(ctx) {
-                assert!(starts.contains(&owner), "{owner:#x}, no object, owns a stack");
+                assert!(
+                    starts.contains(&owner),
+                    "{owner:#x}, no object, owns a stack"
+                );
                 let mut has_young = false;
                 self.frame_maps.suspended(stack, &mut |slot| {
                     let value = slot.read();
                     has_young |= is_young(value);
-                    assert!(is_good(value), "a suspended frame refers to {value:#x}, which is no object");
+                    assert!(
+                        is_good(value),
+                        "a suspended frame refers to {value:#x}, which is no object"
+                    );
                 });
                 assert!(
                     !has_young || (*stack).has_run != 0,

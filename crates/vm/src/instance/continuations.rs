@@ -12,12 +12,13 @@ use super::instance::Instance;
 use super::reason::Reason;
 use super::store::Store;
 use crate::gc::{BoundValue, ContParts, HeapError};
-use crate::stack::{BeginError, Pressure, Stacks, relist};
+use crate::stack::{BeginError, Pressure, Stacks, recycle, relist};
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::types::{CompositeType, ValType};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
-use sarsen_abi::{TrapCode, TypeIndex};
+use sarsen_abi::{TrapCode, TypeId, TypeIndex};
 use smallvec::SmallVec;
+use std::num::NonZeroU32;
 use std::ptr::{self, NonNull};
 
 /// What a continuation is that can be resumed.
@@ -42,7 +43,9 @@ impl Store {
 
     /// How many stacks the store has from its engine's pool, and how many of them are free.
     pub fn stack_counts(&self) -> (usize, usize) {
-        self.stacks.as_ref().map_or((0, 0), |stacks| stacks.counts())
+        self.stacks
+            .as_ref()
+            .map_or((0, 0), |stacks| stacks.counts())
     }
 
     /// What is to be resumed of a continuation.
@@ -116,15 +119,92 @@ impl Store {
         Ok(NonNull::new(head).expect("a stack"))
     }
 
+    /// As [`Store::prepare_cont`], to throw an exception; `None` for a fresh continuation.
+    pub(crate) fn prepare_throw(&mut self, cont: u32) -> Result<Option<NonNull<VmStack>>, TrapCode> {
+        Ok(match self.usable(cont)?.0 {
+            Usable::Fresh(_) => {
+                self.heap_mut().consume_fresh(cont);
+                None
+            }
+            Usable::Suspended(head) => {
+                // SAFETY: the head of a suspended chain of this store.
+                unsafe { relist(self.ctx(), head) };
+                NonNull::new(head)
+            }
+        })
+    }
+
+    /// A continuation of type `ty` that begins with `func`. The result is raw: it must be rooted before the
+    /// next allocation.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    ///
+    /// # Safety
+    ///
+    /// `func` must be a resolved function of this store, of the continuation type's function type.
+    pub unsafe fn new_cont(
+        &mut self,
+        ty: TypeId,
+        func: *const VmFuncRef,
+    ) -> Result<NonZeroU32, HeapError> {
+        self.stacks_mut();
+        // SAFETY: the caller's promise.
+        let id = unsafe { self.heap_mut().func_id(func) };
+        let made = self.with_heap(|heap, world| heap.new_cont(ty, id, world))?;
+        Ok(NonZeroU32::new(made).expect("nothing is allocated at null"))
+    }
+
+    /// Whether a continuation can be resumed.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::ContinuationConsumed`], or what is wrong with the reference.
+    pub fn check_cont(&mut self, cont: u32) -> Result<(), TrapCode> {
+        self.usable(cont).map(|_| ())
+    }
+
+    /// Sets the type of a continuation that was suspended just now.
+    pub fn set_cont_type(&mut self, cont: NonZeroU32, ty: TypeId) {
+        self.heap_mut().set_cont_type(cont.get(), ty);
+    }
+
+    /// Consumes a continuation, and recycles the stacks that it owns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::check_cont`].
+    pub fn discard_cont(&mut self, cont: u32) -> Result<(), TrapCode> {
+        match self.usable(cont)?.0 {
+            Usable::Fresh(_) => self.heap_mut().consume_fresh(cont),
+            // SAFETY: the head of a suspended chain of this store, which nobody can resume any more.
+            Usable::Suspended(head) => unsafe { recycle(self.ctx(), head) },
+        }
+        Ok(())
+    }
+
+    /// The head of a suspended continuation's chain; `None` when it has not begun.
+    pub(crate) fn suspended_stack(
+        &mut self,
+        cont: u32,
+    ) -> Result<Option<NonNull<VmStack>>, TrapCode> {
+        Ok(match self.usable(cont)?.0 {
+            Usable::Fresh(_) => None,
+            Usable::Suspended(head) => NonNull::new(head),
+        })
+    }
+
     /// A stack for a function that begins.
     fn begin(&mut self, func: *const VmFuncRef) -> Result<*mut VmStack, BeginError> {
-        let engine = std::sync::Arc::clone(&self.engine);
+        self.stacks_mut();
+        let types = self.engine.types();
         let value_count = || {
             // SAFETY: a function of this store is alive, and its type held by whoever made it.
-            let ty = unsafe { engine.types().func_type_held((*func).type_id) };
+            let ty = unsafe { types.func_type_held((*func).type_id) };
             ty.map_or(0, |ty| ty.params.len().max(ty.results.len()))
         };
-        let stacks = self.stacks_mut();
+        let stacks = self.stacks.as_mut().expect("just made");
         // SAFETY: a function of this store that compiled code can call.
         let stack = unsafe { stacks.begin(func, value_count)? };
         match stacks.pressure() {
@@ -146,18 +226,7 @@ impl Instance {
     /// See [`sarsen_abi::Builtin::ContPrepareThrow`]; where execution goes on in the stack is still to be
     /// changed. `None` for a fresh continuation.
     pub(crate) fn cont_prepare_throw(&self, cont: u32) -> Result<Option<NonNull<VmStack>>, Reason> {
-        let store = self.store_mut();
-        Ok(match store.usable(cont)?.0 {
-            Usable::Fresh(_) => {
-                store.heap_mut().consume_fresh(cont);
-                None
-            }
-            Usable::Suspended(head) => {
-                // SAFETY: the head of a suspended chain of this store.
-                unsafe { relist(store.ctx(), head) };
-                NonNull::new(head)
-            }
-        })
+        Ok(self.store_mut().prepare_throw(cont)?)
     }
 
     /// `cont.bind`

@@ -307,6 +307,15 @@ impl Store {
         }
     }
 
+    /// The type of a continuation.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::HeapCorruption`] when the reference leads to none of this store.
+    pub fn cont_type(&self, reference: u32) -> Result<TypeId, TrapCode> {
+        self.heap_ref()?.cont_type(reference)
+    }
+
     /// The host's data behind an `externref`; `None` for a guest's object that was converted to one.
     ///
     /// # Errors

@@ -21,8 +21,8 @@ use crate::mem::{LinearMemory, SharedMemory, Table};
 use sarsen_abi::vmctx::{
     ContextHeader, HOSTCTX_MAGIC, VMCTX_MAGIC, VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmTag,
 };
-use sarsen_abi::{Feature, 
-    EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TrapCode,
+use sarsen_abi::{
+    EntityIndex, Feature, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TrapCode,
 };
 use std::fmt;
 use std::ptr::NonNull;
@@ -191,7 +191,11 @@ impl Store {
         if module.uses_heap() {
             self.reserve_heap().map_err(CreateError::Heap)?;
         }
-        if module.module().features_used.contains(Feature::StackSwitching) {
+        if module
+            .module()
+            .features_used
+            .contains(Feature::StackSwitching)
+        {
             // Compiled code looks into the table of stacks.
             self.stacks_mut();
         }

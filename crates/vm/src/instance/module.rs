@@ -292,7 +292,10 @@ fn uses_heap(module: &Module) -> bool {
     // Exceptions are objects.
     let throws = !module.tags.is_empty();
     let switches = module.features_used.contains(Feature::StackSwitching);
-    throws || switches || module.features_used.contains(Feature::Gc) || module.types.iter().any(object)
+    throws
+        || switches
+        || module.features_used.contains(Feature::Gc)
+        || module.types.iter().any(object)
 }
 
 fn import_slots(module: &Module, types: &ModuleTypes, code: &EngineCode) -> Box<[ImportSlot]> {

@@ -10,6 +10,7 @@ use super::instantiate::InstantiateError;
 use super::module::CompiledModule;
 use super::store::{OwnedStore, Store};
 use crate::code::{EngineCode, Expected};
+use crate::stack::StackConfig;
 use sarsen_abi::builtin::{BUILTIN_COUNT, BuiltinTable};
 use sarsen_abi::const_expr::{ConstExpr, ConstOp};
 use sarsen_abi::image::{
@@ -25,7 +26,6 @@ use sarsen_abi::{
     DefinedFuncIndex, EntityIndex, Features, FuncIndex, GlobalIndex, MemoryIndex, Module, Settings,
     TableIndex, TypeIndex,
 };
-use crate::stack::StackConfig;
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -40,7 +40,13 @@ pub(super) fn engine() -> Arc<Engine> {
         functions: [std::ptr::null(); BUILTIN_COUNT],
     }));
     // Nor has it frames.
-    Engine::new(Settings::default(), builtins, |_, _| {}, &StackConfig::default()).unwrap()
+    Engine::new(
+        Settings::default(),
+        builtins,
+        |_, _| {},
+        &StackConfig::default(),
+    )
+    .unwrap()
 }
 
 /// A store of `engine`.

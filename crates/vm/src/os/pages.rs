@@ -214,9 +214,10 @@ impl Reservation {
         };
     }
 
-    /// Makes `len` bytes at `offset` inaccessible for as long as the reservation lives, if possible
-    /// without splitting the mapping, of which the system allows a limited number only. Giving back their
-    /// memory ([`Reservation::decommit`]) leaves them inaccessible.
+    /// Makes `count` ranges of `len` bytes, the first at `offset` and each `stride` bytes after the one before,
+    /// inaccessible for as long as the reservation lives; if possible with one system call, and without
+    /// splitting the mapping, of which the system allows a limited number only. Giving back memory
+    /// ([`decommit_at`]) leaves them inaccessible.
     ///
     /// # Errors
     ///
@@ -225,16 +226,44 @@ impl Reservation {
     /// # Safety
     ///
     /// Nobody may use these bytes.
-    pub(crate) unsafe fn guard(&self, offset: usize, len: usize) -> io::Result<()> {
+    pub(crate) unsafe fn guard(
+        &self,
+        offset: usize,
+        len: usize,
+        stride: usize,
+        count: usize,
+    ) -> io::Result<()> {
         /// Linux 6.13 and later.
         const MADV_GUARD_INSTALL: libc::c_int = 102;
-        let at = self.range(offset, len);
+        /// `PIDFD_SELF_THREAD_GROUP`, Linux 6.14 and later.
+        const SELF: libc::c_int = -20000;
+        let ranges: Vec<libc::iovec> = (0..count)
+            .map(|i| libc::iovec {
+                iov_base: self.range(offset + i * stride, len).cast(),
+                iov_len: len,
+            })
+            .collect();
         // SAFETY: inside our mapping, and nobody uses these bytes.
-        if unsafe { libc::madvise(at.cast(), len, MADV_GUARD_INSTALL) } == 0 {
-            return Ok(());
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_process_madvise,
+                SELF,
+                ranges.as_ptr(),
+                ranges.len(),
+                MADV_GUARD_INSTALL,
+                0,
+            )
+        };
+        // A range that has a guard already may get it again.
+        let done = usize::try_from(done).unwrap_or(0) / len;
+        for (i, range) in ranges.iter().enumerate().skip(done) {
+            // SAFETY: as above.
+            if unsafe { libc::madvise(range.iov_base, len, MADV_GUARD_INSTALL) } != 0 {
+                // SAFETY: as above.
+                unsafe { self.protect(offset + i * stride, len, Protection::None)? };
+            }
         }
-        // SAFETY: as above.
-        unsafe { self.protect(offset, len, Protection::None) }
+        Ok(())
     }
 
     /// Replaces `len` bytes at `offset` by fresh, zero pages with `protection`, whatever was mapped
@@ -325,6 +354,19 @@ unsafe fn unmap(base: *mut u8, len: usize) {
     // The only error that is not a bug is running out of mappings, when a range is split; the
     // address space is then lost, and nothing else.
     debug_assert!(result.is_ok(), "munmap failed: {result:?}");
+}
+
+/// Gives the memory of a range of pages back, as [`Reservation::decommit`], wherever it is; returns whether
+/// the system has taken it. Guards in the range stay.
+///
+/// # Safety
+///
+/// The pages must be in a reservation that is alive, and nobody may rely on the bytes keeping their values.
+pub(crate) unsafe fn decommit_at(start: usize, len: usize) -> bool {
+    assert!(start.is_multiple_of(PAGE_SIZE) && len.is_multiple_of(PAGE_SIZE));
+    let at = ptr::with_exposed_provenance_mut(start);
+    // SAFETY: the caller's promise.
+    unsafe { rustix::mm::madvise(at, len, Advice::LinuxDontNeed).is_ok() }
 }
 
 /// A file in memory with these contents, sealed: nobody can ever write, grow, shrink or unseal it.

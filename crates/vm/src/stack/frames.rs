@@ -70,26 +70,53 @@ impl FrameMaps {
     ///
     /// `head` must be the head of a suspended chain, whose code is alive and which nobody else uses.
     pub unsafe fn suspended(&mut self, head: *mut VmStack, visit: &mut dyn FnMut(*mut u32)) {
-        // SAFETY: the caller's promise; the frames of a suspended stack stand.
-        for stack in unsafe { chain(head) } {
-            // SAFETY: as above.
-            let (mut pc, mut fp, end) = unsafe { ((*stack).pc, (*stack).fp, (*stack).entry_fp) };
-            while fp != end {
-                assert!(fp < end && fp.is_multiple_of(8), "a frame pointer points out of its stack");
-                // SAFETY: the return address of a call in a frame that stands.
-                for &offset in unsafe { self.offsets(pc) } {
+        // SAFETY: the caller's promise. A pc is the return address of a call in a frame that stands.
+        unsafe {
+            suspended_frames(head, |pc, fp| {
+                for &offset in self.offsets(pc) {
                     visit(std::ptr::with_exposed_provenance_mut(fp - offset as usize));
                 }
-                // SAFETY: a frame pointer points to the next outer one, and the return address.
-                let (next, return_to) = unsafe {
-                    let pair: *const usize = std::ptr::with_exposed_provenance(fp);
-                    (pair.read(), pair.add(1).read())
-                };
-                assert!(next > fp, "frame pointers do not grow");
-                (fp, pc) = (next, return_to);
-            }
+            });
         }
     }
+}
+
+/// Calls `each` with the return address and the frame pointer of each frame of a suspended chain,
+/// innermost first.
+///
+/// # Safety
+///
+/// `head` must be the head of a suspended chain, which nobody else uses.
+unsafe fn suspended_frames(head: *mut VmStack, mut each: impl FnMut(usize, usize)) {
+    // SAFETY: the caller's promise; the frames of a suspended stack stand.
+    for stack in unsafe { chain(head) } {
+        // SAFETY: as above.
+        let (mut pc, mut fp, end) = unsafe { ((*stack).pc, (*stack).fp, (*stack).entry_fp) };
+        while fp != end {
+            assert!(
+                fp < end && fp.is_multiple_of(8),
+                "a frame pointer points out of its stack"
+            );
+            each(pc, fp);
+            // SAFETY: a frame pointer points to the next outer one, and the return address.
+            let (next, return_to) = unsafe {
+                let pair: *const usize = std::ptr::with_exposed_provenance(fp);
+                (pair.read(), pair.add(1).read())
+            };
+            assert!(next > fp, "frame pointers do not grow");
+            (fp, pc) = (next, return_to);
+        }
+    }
+}
+
+/// Calls `each` with the return addresses of all frames of a suspended chain, innermost first.
+///
+/// # Safety
+///
+/// `head` must be the head of a suspended chain, which nobody else uses.
+pub(crate) unsafe fn suspended_pcs(head: *mut VmStack, mut each: impl FnMut(usize)) {
+    // SAFETY: the caller's promise.
+    unsafe { suspended_frames(head, |pc, _| each(pc)) }
 }
 
 impl Known {

@@ -33,7 +33,8 @@ mod switch;
 
 pub(crate) use base::Base;
 pub use frames::FrameMaps;
+pub(crate) use frames::suspended_pcs;
 pub use pool::{PoolCounts, SizeClass, StackConfig, StackPool};
 pub use stacks::{BeginError, Pressure, Stacks};
-pub(crate) use stacks::{forget_ran, recycle, recycle_running, relist};
-pub(crate) use switch::{native_call, switch_stack};
+pub(crate) use stacks::{chain_end, forget_ran, recycle, recycle_running, relist};
+pub(crate) use switch::{native_call, resume_from_host, switch_stack};

@@ -15,7 +15,7 @@
 //! - A stack is in use by one store, or idle, or not yet made.
 //! - Of the idle ones, at most [`StackConfig::warm`] keep their memory.
 
-use crate::os::pages::{PAGE_SIZE, Reservation};
+use crate::os::pages::{PAGE_SIZE, Reservation, decommit_at};
 use sarsen_abi::stack::VmStack;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,7 @@ impl Default for StackConfig {
             continuation_size: 64 << 10,
             async_size: 2 << 20,
             max_stacks: 4 << 20,
-            warm: 4096,
+            warm: 8192,
         }
     }
 }
@@ -74,6 +74,8 @@ const MIN_SIZE: usize = 32 << 10;
 const MAX_SLAB: usize = 64 << 20;
 /// The first slab has room for so many stacks.
 const FIRST_SLAB: usize = 16;
+/// So many guards are installed at a time at most.
+const MAX_GUARDED: usize = 64;
 /// Blocks begin at one of so many distances from the stack's end.
 const COLORS: usize = 8;
 /// The difference between two of these distances, in bytes.
@@ -100,6 +102,8 @@ struct Class {
     /// How many stacks were made in the last slab, and how many fit.
     made: usize,
     room: usize,
+    /// How many of those that fit have their guards.
+    guarded: usize,
     /// Idle stacks whose memory was given back.
     cold: Vec<Idle>,
     /// Idle stacks that have memory.
@@ -123,6 +127,7 @@ impl StackPool {
                 slabs: Vec::new(),
                 made: 0,
                 room: 0,
+                guarded: 0,
                 cold: Vec::new(),
                 warm: Vec::new(),
                 in_use: 0,
@@ -169,14 +174,14 @@ impl StackPool {
         stacks: impl IntoIterator<Item = NonNull<VmStack>>,
     ) {
         let mut class = self.class(class);
-        for stack in stacks {
-            class.in_use -= 1;
-            if class.warm.len() < self.warm || !class.decommit(stack) {
-                class.warm.push(Idle(stack));
-            } else {
-                class.cold.push(Idle(stack));
-            }
-        }
+        let mut stacks = stacks.into_iter();
+        let room = self.warm.saturating_sub(class.warm.len());
+        let before = class.warm.len();
+        class.warm.extend(stacks.by_ref().take(room).map(Idle));
+        let mut cold: Vec<usize> = stacks.map(|stack| stack.as_ptr().expose_provenance()).collect();
+        class.in_use -= class.warm.len() - before + cold.len();
+        cold.sort_unstable();
+        class.chill(&cold);
     }
 
     /// How many stacks there are of a size.
@@ -196,7 +201,7 @@ impl Class {
             Some(idle) => idle.0,
             None => self.make()?,
         };
-        let low = self.low_of(stack);
+        let low = low_of(stack.as_ptr().expose_provenance(), self.size);
         // SAFETY: a stack that nobody uses, with room for its block.
         unsafe {
             ptr::write_bytes(stack.as_ptr(), 0, 1);
@@ -215,30 +220,41 @@ impl Class {
             let slab = Reservation::new_zeroed(room * stride).ok()?;
             slab.use_small_pages();
             self.slabs.push(slab);
-            (self.made, self.room) = (0, room);
+            (self.made, self.guarded, self.room) = (0, 0, room);
         }
         let slab = self.slabs.last().expect("just made");
         let at = self.made * stride;
-        // SAFETY: the stack is new: nobody uses it.
-        unsafe { slab.guard(at, GUARD).ok()? };
+        if self.made == self.guarded {
+            let batch = self.made.clamp(1, MAX_GUARDED).min(self.room - self.made);
+            // SAFETY: these stacks are new: nobody uses them.
+            unsafe { slab.guard(at, GUARD, stride, batch).ok()? };
+            self.guarded += batch;
+        }
         let color = self.made % COLORS * COLOR;
         self.made += 1;
         NonNull::new(slab.ptr_at(at + stride - color - BLOCK).cast())
     }
 
-    /// The lowest usable address of a stack: its block is in its highest page.
-    fn low_of(&self, stack: NonNull<VmStack>) -> usize {
-        (stack.as_ptr().expose_provenance() & !(PAGE_SIZE - 1)) + PAGE_SIZE - self.size
+    /// Gives the memory of stacks back that become idle: of neighbours with one system call. The addresses
+    /// are ascending.
+    fn chill(&mut self, stacks: &[usize]) {
+        let stride = GUARD + self.size;
+        let low_of = |&stack: &usize| low_of(stack, self.size);
+        for run in stacks.chunk_by(|a, b| low_of(a) + stride == low_of(b)) {
+            let start = low_of(&run[0]);
+            // SAFETY: nothing stands on an idle stack, and between neighbours there are guards.
+            let done = unsafe { decommit_at(start, run.len() * stride - GUARD) };
+            let list = if done { &mut self.cold } else { &mut self.warm };
+            list.extend(run.iter().filter_map(|&stack| {
+                NonNull::new(ptr::with_exposed_provenance_mut(stack)).map(Idle)
+            }));
+        }
     }
+}
 
-    /// Gives the memory of an idle stack back; returns whether the system has taken it.
-    fn decommit(&self, stack: NonNull<VmStack>) -> bool {
-        let low = self.low_of(stack);
-        let mut slabs = self.slabs.iter();
-        let slab = slabs.find(|slab| slab.contains(low));
-        // SAFETY: nothing stands on an idle stack.
-        slab.is_some_and(|slab| unsafe { slab.decommit(low - slab.start(), self.size).is_ok() })
-    }
+/// The lowest usable address of a stack of this size: its block is in its highest page.
+fn low_of(stack: usize, size: usize) -> usize {
+    (stack & !(PAGE_SIZE - 1)) + PAGE_SIZE - size
 }
 
 #[cfg(test)]
@@ -275,7 +291,11 @@ mod tests {
             .collect();
         ranges.sort_unstable();
         assert!(ranges.windows(2).all(|w| w[0].1 + GUARD <= w[1].0));
-        assert!(ranges.iter().all(|r| r.1 - r.0 <= 64 << 10 && r.1 - r.0 > 60 << 10));
+        assert!(
+            ranges
+                .iter()
+                .all(|r| r.1 - r.0 <= 64 << 10 && r.1 - r.0 > 60 << 10)
+        );
     }
 
     #[test]
@@ -294,6 +314,30 @@ mod tests {
         assert_eq!(counts, expected);
         assert_eq!(take(&pool, 40).len(), 40);
         assert_eq!(pool.counts(SizeClass::Continuation).idle, 0);
+    }
+
+    #[test]
+    fn guards_stay_when_memory_is_given_back() {
+        let pool = pool(200, 0);
+        let is_accessible = |address: usize| {
+            let mut ends = [0; 2];
+            // SAFETY: the system reads a byte, and says so if it cannot.
+            unsafe {
+                assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+                let written = libc::write(ends[1], ptr::with_exposed_provenance(address), 1);
+                ends.map(|end| libc::close(end));
+                written == 1
+            }
+        };
+        for _ in 0..2 {
+            let stacks = take(&pool, 200);
+            for stack in &stacks {
+                // SAFETY: ours.
+                let low = unsafe { (*stack.as_ptr()).low };
+                assert!(is_accessible(low) && !is_accessible(low - 1) && !is_accessible(low - GUARD));
+            }
+            pool.give_back(SizeClass::Continuation, stacks);
+        }
     }
 
     #[test]

@@ -289,6 +289,16 @@ pub(crate) unsafe fn chain(head: *mut VmStack) -> impl Iterator<Item = *mut VmSt
     })
 }
 
+/// The outermost stack of a suspended chain.
+///
+/// # Safety
+///
+/// `head` must be the head of a suspended chain.
+pub(crate) unsafe fn chain_end(head: *mut VmStack) -> *mut VmStack {
+    // SAFETY: the caller's promise.
+    unsafe { (*head).chain_end }
+}
+
 /// Puts a stack on the list of free ones.
 ///
 /// # Safety

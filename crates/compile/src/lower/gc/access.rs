@@ -26,7 +26,7 @@ const _: () = assert!(ROW_KIND + 2 <= ROW_SIZE as i32 && SHALLOW * 4 <= ROW_SIZE
 
 impl Lowering<'_, '_> {
     /// Flags for an access to `size` bytes of the heap, in `region`, that traps with `code`.
-    pub(super) fn heap_flags(&mut self, region: Region, code: TrapCode, size: u32) -> MemFlagsData {
+    pub(in crate::lower) fn heap_flags(&mut self, region: Region, code: TrapCode, size: u32) -> MemFlagsData {
         let region = region.intern(&mut self.builder.func.dfg.alias_regions);
         // Vectors are aligned to 8 bytes only.
         let flags = if size > 8 {
@@ -63,7 +63,7 @@ impl Lowering<'_, '_> {
     }
 
     /// A part of an object, of `size` bytes, `at` bytes from its beginning. Null traps.
-    pub(in crate::lower) fn field_place(
+    pub(super) fn field_place(
         &mut self,
         object: Value,
         at: u32,

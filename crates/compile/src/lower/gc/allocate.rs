@@ -28,14 +28,25 @@ const _: () = assert!(HEADER_TYPE == 0 && HEADER_SIZE == 8);
 
 impl Lowering<'_, '_> {
     /// Room for a small object of `size` bytes of the type `heap`, without a header yet.
-    pub(in crate::lower) fn allocate_small(&mut self, size: u32, heap: HeapType) -> Value {
+    pub(super) fn allocate_small(&mut self, size: u32, heap: HeapType) -> Value {
+        let store = self.store_context();
+        self.allocate_small_in(store, size, heap)
+    }
+
+    /// The same, where the store is in a value at hand.
+    pub(in crate::lower) fn allocate_small_in(
+        &mut self,
+        store: Value,
+        size: u32,
+        heap: HeapType,
+    ) -> Value {
         debug_assert!(size <= MAX_SMALL && size.is_multiple_of(8));
         self.mark();
         let size = self.iconst(I32, i64::from(size));
         let slow = self.builder.create_block();
         let done = self.builder.create_block();
         let object = self.new_object(done, heap);
-        let next = self.bump(size, slow);
+        let next = self.bump_in(store, size, slow);
         self.builder.ins().jump(done, &[next.into()]);
         self.continue_in(slow);
         let room = self.call_builtin(Builtin::GcAlloc, &[size]);
@@ -62,6 +73,10 @@ impl Lowering<'_, '_> {
     /// as much, goes to `slow`, which is made cold.
     pub(super) fn bump(&mut self, size: Value, slow: Block) -> Value {
         let store = self.store_context();
+        self.bump_in(store, size, slow)
+    }
+
+    fn bump_in(&mut self, store: Value, size: Value, slow: Block) -> Value {
         let flags = self.flags(Region::Allocation);
         let next = self
             .builder
@@ -116,7 +131,7 @@ impl Lowering<'_, '_> {
     }
 
     /// Fills the words of a new object from `from` to `to` bytes after its beginning, both multiples of 8.
-    pub(in crate::lower) fn fill_words(&mut self, object: Value, from: u32, to: u32, word: Value) {
+    pub(super) fn fill_words(&mut self, object: Value, from: u32, to: u32, word: Value) {
         for at in (from..to).step_by(8) {
             let Place {
                 address,
