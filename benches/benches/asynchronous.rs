@@ -64,7 +64,9 @@ fn calls(bencher: Bencher<'_, '_>, pending: bool) {
     let run: TypedFunc<i32, i32> = instance.get_typed_func(&mut store, "loop").unwrap();
     bencher
         .counter(ItemsCount::new(CALLS_PER_LOOP as usize))
-        .bench_local(move || block_on(run.call_async(&mut store, black_box(CALLS_PER_LOOP))).unwrap());
+        .bench_local(move || {
+            block_on(run.call_async(&mut store, black_box(CALLS_PER_LOOP))).unwrap()
+        });
 }
 
 #[divan::bench]

@@ -300,7 +300,7 @@ fn faults_land(by_jump: bool) {
             spent: AtomicBool::new(false),
         }),
     });
-    install(|_| false, landing);
+    install(|_, _| None, landing);
     // Round up and flush to zero; extended precision, round down: not what a handler begins with.
     let (mxcsr, control) = (0xdf80u32, 0x077fu16);
     let faulting = move || {
