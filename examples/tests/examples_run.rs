@@ -18,5 +18,7 @@ examples! {
     untrusted = "../embedding/untrusted.rs";
     wasi = "../embedding/wasi.rs";
     precompiled = "../embedding/precompiled.rs";
+    generator = "../embedding/generator.rs";
+    actors = "../embedding/actors.rs";
     asynchronous = "../embedding/asynchronous.rs";
 }

@@ -81,9 +81,9 @@ pub use exception::ThrownException;
 pub use externs::{Export, Extern};
 pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
 pub use gc::{
-    AnyRef, ArrayRef, ArrayRefPre, ConsumedError, ContRef, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory,
-    GcRef, GcStats, I31, OwnedRooted, Resumed, RootScope, Rooted, RootedGcRef, StructRef, StructRefPre,
-    UnrootedError,
+    AnyRef, ArrayRef, ArrayRefPre, ConsumedError, ContRef, EqRef, ExnRef, ExnRefPre, ExternRef,
+    GcHeapOutOfMemory, GcRef, GcStats, I31, OwnedRooted, Resumed, RootScope, Rooted, RootedGcRef,
+    StructRef, StructRefPre, UnrootedError,
 };
 pub use global::Global;
 pub use instance::{Instance, InstancePre};

@@ -85,10 +85,10 @@ impl ContTypes {
         let tag_type = FuncType::from_id(engine, tag);
         let func = self.get(id, engine).ty.func_type();
         let func = FuncType::new(engine, tag_type.results(), func.results());
-        let left = ContType::new(&func)?.id();
-        self.get(left, engine);
-        self.suspended.insert((id, tag), left);
-        Ok(left)
+        let left = ContType::new(&func)?;
+        self.get(left.id(), engine);
+        self.suspended.insert((id, tag), left.id());
+        Ok(left.id())
     }
 }
 
@@ -286,10 +286,7 @@ impl ContRef {
     }
 
     /// Its type, if it can be used.
-    fn usable_type(
-        &self,
-        store: &mut StoreOpaque,
-    ) -> Result<(TypeId, Arc<abi::FuncType<TypeId>>)> {
+    fn usable_type(&self, store: &mut StoreOpaque) -> Result<(TypeId, Arc<abi::FuncType<TypeId>>)> {
         let reference = store.reference(self.root())?;
         store.vm_mut().check_cont(reference).map_err(unusable)?;
         let id = store.vm().cont_type(reference)?;
@@ -324,9 +321,9 @@ unsafe fn run(
     let done = unsafe { exec::resume(store.vm_ptr(), prepared, clauses) };
     match done.map_err(trap::into_error)? {
         // SAFETY: the function has returned values of its types there.
-        exec::Resumed::Returned(values) => {
-            Ok(Resumed::Returned(unsafe { read(store, values, &func.results) }))
-        }
+        exec::Resumed::Returned(values) => Ok(Resumed::Returned(unsafe {
+            read(store, values, &func.results)
+        })),
         exec::Resumed::Suspended {
             clause,
             cont,

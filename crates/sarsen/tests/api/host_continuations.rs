@@ -1,10 +1,11 @@
 //! Continuations that the host makes, resumes and drops.
 
 use sarsen::{
-    Config, ConsumedError, ContRef, ContType, Engine, ExnRef, ExnRefPre, ExnType, Func, FuncType,
-    Global, GlobalType, HeapType, Instance, Module, Mutability, OwnedRooted, OwnershipError, Ref,
-    RefType, Resumed, RootScope, Rooted, Store, StoreContextMut, Table, TableType, Tag,
-    ThrownException, Trap, TypeError, UnrootedError, Val, ValType, WasmBacktrace,
+    Config, ConsumedError, ContRef, ContType, Engine, ExnRef, ExnRefPre, ExnType, FieldType, Func,
+    FuncType, Global, GlobalType, HeapType, Instance, Module, Mutability, OwnedRooted,
+    OwnershipError, Ref, RefType, Resumed, RootScope, Rooted, Store, StoreContextMut, StructRef,
+    StructRefPre, StructType, Table, TableType, Tag, ThrownException, Trap, TypeError,
+    UnrootedError, Val, ValType, WasmBacktrace,
 };
 use std::num::NonZeroU32;
 
@@ -28,7 +29,7 @@ const GUEST: &str = r#"(module $guest
     (tag $yield (export "yield") (param i32) (result i32))
     (tag $other (export "other"))
     (tag $failed (export "failed") (param i32))
-    (tag $refs (export "refs") (param anyref v128) (result anyref v128))
+    (tag $refs (export "swap") (param anyref v128) (result anyref v128))
     (table $t (export "table") 4 (ref null $kg))
     (global (export "global") (mut (ref null $kg)) (ref.null $kg))
     (elem declare func $inner)
@@ -60,7 +61,7 @@ const GUEST: &str = r#"(module $guest
     (func $leaf (param i32) (result i32) (suspend $yield (local.get 0)))
     (func $inner (type $f) (i32.add (i32.const 1) (call $leaf (local.get 0))))
     (func $middle (param i32) (result i32)
-        (block $h
+        (block $h (result (ref $kg))
             (return (resume $k (on $other $h) (local.get 0) (cont.new $k (ref.func $inner)))))
         unreachable)
     (func (export "nested") (param i32) (result i32)
@@ -155,7 +156,9 @@ fn which_of_several_tags_it_was_is_told_and_others_are_not_handled() {
     let tags = ["failed", "yield", "other"].map(|name| guest.tag(name));
     for (name, which) in [("twice", 1), ("unhandled", 2)] {
         let cont = guest.cont(name);
-        let resumed = cont.resume(&mut guest.store, &[Val::I32(1)], &tags).unwrap();
+        let resumed = cont
+            .resume(&mut guest.store, &[Val::I32(1)], &tags)
+            .unwrap();
         let Resumed::Suspended { tag, .. } = resumed else {
             panic!("{resumed:?}");
         };
@@ -198,8 +201,10 @@ fn what_does_not_fit_is_an_error_and_does_not_consume() {
     is_type(cont.resume(&mut guest.store, &[], &[]));
     is_type(cont.resume(&mut guest.store, &[Val::I64(1)], &[]));
     for error in [
-        cont.resume(&mut other.store, &[Val::I32(1)], &[]).unwrap_err(),
-        cont.resume(&mut guest.store, &[Val::I32(1)], &[foreign]).unwrap_err(),
+        cont.resume(&mut other.store, &[Val::I32(1)], &[])
+            .unwrap_err(),
+        cont.resume(&mut guest.store, &[Val::I32(1)], &[foreign])
+            .unwrap_err(),
     ] {
         assert_eq!(error.downcast_ref(), Some(&OwnershipError::WrongStore));
     }
@@ -245,13 +250,23 @@ fn traps_and_exceptions_come_out_of_it_with_a_backtrace_and_its_stack_goes() {
         let cont = guest.begin("trap", 1);
         let error = guest.resume(cont, 1).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Trap::Unreachable));
-        assert_eq!(error.downcast_ref::<WasmBacktrace>().unwrap().frames().len(), 1);
+        assert_eq!(
+            error
+                .downcast_ref::<WasmBacktrace>()
+                .unwrap()
+                .frames()
+                .len(),
+            1
+        );
 
         let cont = guest.begin("throw", 1);
         let error = guest.resume(cont, 77).unwrap_err();
         assert!(error.is::<ThrownException>());
         let exception = guest.store.take_pending_exception().unwrap();
-        assert_eq!(exception.field(&mut guest.store, 0).unwrap().i32(), Some(77));
+        assert_eq!(
+            exception.field(&mut guest.store, 0).unwrap().i32(),
+            Some(77)
+        );
 
         let cont = guest.cont("recurse");
         let error = guest.resume(cont, 1).unwrap_err();
@@ -286,7 +301,9 @@ fn an_exception_is_thrown_where_a_continuation_was_suspended() {
         // Nothing in one that has not begun can catch it.
         let fresh = guest.cont("catch");
         let exception = ExnRef::new(&mut guest.store, &allocator, &tag, &[Val::I32(1)]).unwrap();
-        let error = fresh.resume_throw(&mut guest.store, exception, &[]).unwrap_err();
+        let error = fresh
+            .resume_throw(&mut guest.store, exception, &[])
+            .unwrap_err();
         assert!(error.is::<ThrownException>());
         assert!(fresh.is_consumed(&mut guest.store).unwrap());
         assert_eq!(guest.store.continuation_stacks(), 0);
@@ -297,7 +314,7 @@ fn an_exception_is_thrown_where_a_continuation_was_suspended() {
 fn references_and_vectors_go_in_and_out() {
     for engine in engines() {
         let mut guest = Guest::new(&engine);
-        let tag = guest.tag("refs");
+        let tag = guest.tag("swap");
         let cont = guest.cont("refs");
         let Resumed::Suspended {
             payload,
@@ -309,15 +326,18 @@ fn references_and_vectors_go_in_and_out() {
         };
         assert_eq!(payload[1].unwrap_v128().as_u128(), 2 << 64 | 1);
         guest.store.gc(None).unwrap();
-        let Resumed::Returned(results) =
-            continuation.resume(&mut guest.store, &payload, &[]).unwrap()
+        let Resumed::Returned(results) = continuation
+            .resume(&mut guest.store, &payload, &[])
+            .unwrap()
         else {
             panic!("it returns");
         };
         assert_eq!(results[1].unwrap_v128().as_u128(), 2 << 64 | 1);
         let field = guest.func("field");
         let mut seven = [Val::I32(0)];
-        field.call(&mut guest.store, &results[..1], &mut seven).unwrap();
+        field
+            .call(&mut guest.store, &results[..1], &mut seven)
+            .unwrap();
         assert_eq!(seven[0].i32(), Some(7));
     }
 }
@@ -327,14 +347,21 @@ fn a_continuation_has_the_type_of_what_is_left_of_it() {
     let mut guest = Guest::new(&engines()[0]);
     let cont = guest.begin("twice", 1);
     let ty = cont.ty(&guest.store).unwrap();
-    assert_eq!(ty.func_type().to_string(), "(func (param i32) (result i32))");
+    assert_eq!(
+        ty.func_type().to_string(),
+        "(func (param i32) (result i32))"
+    );
     assert!(cont.matches_ty(&guest.store, &ty).unwrap());
     let value = Val::from(cont);
     let own = ValType::Ref(RefType::new(false, HeapType::ConcreteCont(ty)));
     assert_eq!(value.ty(&guest.store).unwrap().to_string(), own.to_string());
     assert!(value.matches_ty(&guest.store, &own).unwrap());
     assert!(value.matches_ty(&guest.store, &ValType::CONTREF).unwrap());
-    assert!(!value.matches_ty(&guest.store, &ValType::NULLCONTREF).unwrap());
+    assert!(
+        !value
+            .matches_ty(&guest.store, &ValType::NULLCONTREF)
+            .unwrap()
+    );
 }
 
 #[test]
@@ -345,8 +372,13 @@ fn tables_and_globals_take_continuations_of_their_type_only() {
         let right = cont_of(&mut guest.store, &four);
         let wrong = guest.cont("twice");
         let table = guest.instance.get_table(&mut guest.store, "table").unwrap();
-        let global = guest.instance.get_global(&mut guest.store, "global").unwrap();
-        let refused = table.set(&mut guest.store, 0, Ref::from(wrong)).unwrap_err();
+        let global = guest
+            .instance
+            .get_global(&mut guest.store, "global")
+            .unwrap();
+        let refused = table
+            .set(&mut guest.store, 0, Ref::from(wrong))
+            .unwrap_err();
         assert!(refused.is::<TypeError>(), "{refused:?}");
         assert!(global.set(&mut guest.store, wrong.into()).is_err());
         table.set(&mut guest.store, 0, Ref::from(right)).unwrap();
@@ -357,13 +389,23 @@ fn tables_and_globals_take_continuations_of_their_type_only() {
         assert!(Rooted::ref_eq(&guest.store, &back, &right).unwrap());
         let resume = guest.func("resume");
         let mut results = [Val::I32(0)];
-        resume.call(&mut guest.store, &[Val::I32(0)], &mut results).unwrap();
+        resume
+            .call(&mut guest.store, &[Val::I32(0)], &mut results)
+            .unwrap();
         assert_eq!(results[0].i32(), Some(4));
-        let error = resume.call(&mut guest.store, &[Val::I32(0)], &mut results).unwrap_err();
+        let error = resume
+            .call(&mut guest.store, &[Val::I32(0)], &mut results)
+            .unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Trap::ContinuationConsumed));
         assert!(right.is_consumed(&mut guest.store).unwrap());
 
         // The host's own.
+        let field = FieldType::new(Mutability::Var, ValType::CONTREF.into());
+        let object = StructType::new(guest.store.engine(), [field]).unwrap();
+        let object = StructRefPre::new(&mut guest.store, object);
+        let object = StructRef::new(&mut guest.store, &object, &[wrong.into()]).unwrap();
+        let kept = object.field(&mut guest.store, 0).unwrap();
+        assert!(Rooted::ref_eq(&guest.store, kept.unwrap_contref().unwrap(), &wrong).unwrap());
         let ty = RefType::new(true, HeapType::Cont);
         let init = Ref::from(wrong);
         let own = Table::new(&mut guest.store, TableType::new(ty.clone(), 1, None), init).unwrap();
@@ -387,7 +429,10 @@ fn stacks_come_back_of_what_is_discarded_or_forgotten_half_way() {
     fresh.discard(&mut guest.store).unwrap();
     assert!(guest.resume(fresh, 1).unwrap_err().is::<ConsumedError>());
 
-    let cont = guest.begin("nested", 1).to_owned_rooted(&mut guest.store).unwrap();
+    let cont = guest
+        .begin("nested", 1)
+        .to_owned_rooted(&mut guest.store)
+        .unwrap();
     let func = guest.func("nested");
     let tag = guest.tag("yield");
     {
@@ -401,7 +446,9 @@ fn stacks_come_back_of_what_is_discarded_or_forgotten_half_way() {
     guest.store.gc(None).unwrap();
     // Every continuation of `begin` is rooted in the store.
     assert_eq!(guest.store.continuation_stacks(), 2);
-    let resumed = cont.resume(&mut guest.store, &[Val::I32(5)], &[tag]).unwrap();
+    let resumed = cont
+        .resume(&mut guest.store, &[Val::I32(5)], &[tag])
+        .unwrap();
     assert_eq!(returned(resumed), 106);
     assert_eq!(guest.store.continuation_stacks(), 0);
     guest.begin("nested", 1);
@@ -416,7 +463,11 @@ fn very_many_handles_made_and_dropped_take_no_more_and_more() {
     let func = guest.func("twice");
     let tag = guest.tag("yield");
     let ty = ContType::new(&func.ty(&guest.store)).unwrap();
-    let count = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let count = if cfg!(debug_assertions) {
+        100_000
+    } else {
+        1_000_000
+    };
     let mut kept = None;
     for i in 0..count {
         let mut scope = RootScope::new(&mut guest.store);
@@ -446,10 +497,20 @@ fn the_backtrace_of_a_suspended_continuation_goes_through_those_that_it_has_resu
     for engine in engines() {
         let mut guest = Guest::new(&engine);
         let fresh = guest.cont("nested");
-        assert!(fresh.backtrace(&mut guest.store).unwrap().frames().is_empty());
+        assert!(
+            fresh
+                .backtrace(&mut guest.store)
+                .unwrap()
+                .frames()
+                .is_empty()
+        );
         let cont = guest.begin("nested", 1);
         let backtrace = cont.backtrace(&mut guest.store).unwrap();
-        let names: Vec<_> = backtrace.frames().iter().map(|f| f.func_name().unwrap_or("-")).collect();
+        let names: Vec<_> = backtrace
+            .frames()
+            .iter()
+            .map(|f| f.func_name().unwrap_or("-"))
+            .collect();
         assert_eq!(names, ["leaf", "inner", "middle", "-"]);
         let text: Vec<String> = (backtrace.frames().iter())
             .map(|frame| {
@@ -457,7 +518,10 @@ fn the_backtrace_of_a_suspended_continuation_goes_through_those_that_it_has_resu
                 text.split_once(" - ").unwrap().1.to_owned()
             })
             .collect();
-        assert_eq!(text, ["guest!leaf", "guest!inner", "guest!middle", "guest!nested"]);
+        assert_eq!(
+            text,
+            ["guest!leaf", "guest!inner", "guest!middle", "guest!nested"]
+        );
         // Looking does not touch it.
         assert_eq!(returned(guest.resume(cont, 5).unwrap()), 106);
         assert_eq!(text.len(), backtrace.frames().len());
@@ -486,7 +550,9 @@ fn a_host_function_is_a_barrier_but_can_resume_continuations_itself() {
             },
         );
         let outer = cont_of(&mut guest.store, &inner);
-        let resumed = outer.resume(&mut guest.store, &[Val::I32(1)], &[tag]).unwrap();
+        let resumed = outer
+            .resume(&mut guest.store, &[Val::I32(1)], &[tag])
+            .unwrap();
         assert_eq!(returned(resumed), 4);
 
         // What is not handled inside does not reach the host outside.
@@ -499,7 +565,9 @@ fn a_host_function_is_a_barrier_but_can_resume_continuations_itself() {
             },
         );
         let outer = cont_of(&mut guest.store, &crossing);
-        let error = outer.resume(&mut guest.store, &[Val::I32(1)], &[tag]).unwrap_err();
+        let error = outer
+            .resume(&mut guest.store, &[Val::I32(1)], &[tag])
+            .unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Trap::UnhandledTag));
         assert_eq!(guest.store.continuation_stacks(), 0);
     }
@@ -524,7 +592,9 @@ fn continuations_are_passed_to_typed_host_functions() {
     let mut guest = Guest::new(&engines()[0]);
     let take = Func::wrap(
         &mut guest.store,
-        |mut caller: sarsen::Caller<'_, ()>, cont: Option<Rooted<ContRef>>| -> sarsen::Result<i32> {
+        |mut caller: sarsen::Caller<'_, ()>,
+         cont: Option<Rooted<ContRef>>|
+         -> sarsen::Result<i32> {
             let store: StoreContextMut<'_, ()> = sarsen::AsContextMut::as_context_mut(&mut caller);
             let resumed = cont.unwrap().resume(store, &[], &[])?;
             Ok(returned(resumed))
@@ -532,6 +602,8 @@ fn continuations_are_passed_to_typed_host_functions() {
     );
     let three = Func::wrap(&mut guest.store, || 3i32);
     let cont = cont_of(&mut guest.store, &three);
-    let take = take.typed::<Option<Rooted<ContRef>>, i32>(&guest.store).unwrap();
+    let take = take
+        .typed::<Option<Rooted<ContRef>>, i32>(&guest.store)
+        .unwrap();
     assert_eq!(take.call(&mut guest.store, Some(cont)).unwrap(), 3);
 }

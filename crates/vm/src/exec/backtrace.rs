@@ -6,9 +6,9 @@
 //! Of a deep stack the innermost and the outermost frames are kept, and those in between are counted.
 
 use super::walk::{Frame, Step, Walk};
-use crate::stack::suspended_pcs;
 use crate::code::{self, EngineCode};
 use crate::instance::{BacktraceLimits, Store};
+use crate::stack::suspended_pcs;
 use sarsen_abi::TrapCode;
 use smallvec::SmallVec;
 use std::fmt;
@@ -85,10 +85,7 @@ pub fn capture(store: &Store) -> Option<Box<Backtrace>> {
 /// # Errors
 ///
 /// When it is null or consumed.
-pub fn capture_suspended(
-    store: &mut Store,
-    cont: u32,
-) -> Result<Option<Box<Backtrace>>, TrapCode> {
+pub fn capture_suspended(store: &mut Store, cont: u32) -> Result<Option<Box<Backtrace>>, TrapCode> {
     let head = store.suspended_stack(cont)?;
     let Some(mut capture) = Capture::new(store.config().backtrace) else {
         return Ok(None);

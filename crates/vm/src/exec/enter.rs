@@ -138,7 +138,7 @@ pub(super) unsafe fn stack_limit(store: NonNull<Store>) -> Result<usize, Box<Unw
 ///
 /// # Safety
 ///
-/// As [`enter()`]; `limit` must come from [`stack_limit`], called by the caller. `run` must enter compiled
+/// As [`enter()`]; `limit` must come from [`stack_limit`], called by the caller or near it. `run` must enter compiled
 /// code with the activation that it gets, and return [`STATUS_OK`] or, when `landing` has been there, another status.
 #[inline(always)]
 pub(super) unsafe fn activate(

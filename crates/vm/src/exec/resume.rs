@@ -24,6 +24,8 @@ pub struct Prepared {
     head: NonNull<VmStack>,
     /// What it is resumed with first: an exception, or zero.
     first: u64,
+    /// The stack limit of the activation.
+    limit: usize,
 }
 
 impl Prepared {
@@ -70,11 +72,15 @@ fn failed(reason: impl Into<Reason>) -> Box<Unwound> {
 /// As [`super::enter()`].
 pub unsafe fn prepare(mut store: NonNull<Store>, cont: u32) -> Result<Prepared, Box<Unwound>> {
     // SAFETY: the caller's promise.
-    let head = unsafe {
-        stack_limit(store)?;
-        store.as_mut().prepare_cont(cont).map_err(failed)?
+    let (limit, head) = unsafe {
+        let limit = stack_limit(store)?;
+        (limit, store.as_mut().prepare_cont(cont).map_err(failed)?)
     };
-    Ok(Prepared { head, first: 0 })
+    Ok(Prepared {
+        head,
+        first: 0,
+        limit,
+    })
 }
 
 /// Takes a suspended continuation to throw an exception where it was suspended; `None` when it was fresh: then
@@ -94,13 +100,14 @@ pub unsafe fn prepare_throw(
 ) -> Result<Option<Prepared>, Box<Unwound>> {
     // SAFETY: the caller's promise.
     unsafe {
-        stack_limit(store)?;
+        let limit = stack_limit(store)?;
         let head = store.as_mut().prepare_throw(cont).map_err(failed)?;
         Ok(head.map(|head| {
             landing::throw_when_resumed(head);
             Prepared {
                 head,
                 first: u64::from(exception.get()),
+                limit,
             }
         }))
     }
@@ -130,20 +137,25 @@ pub unsafe fn resume(
     // SAFETY: the caller's promise. The chain is the current stack's only as long as this frame, with
     // the tags, stands: when it returns, the chain is cut, recycled or finished.
     unsafe {
-        let limit = stack_limit(store)?;
         let ctx = store.as_ref().ctx();
-        activate(store, limit, |activation| {
+        activate(store, prepared.limit, |activation| {
             let native = &raw mut (*activation).native;
             let end = chain_end(head);
             (*end).parent = native;
-            (*end).first_tag = tags.first().map_or(std::ptr::null(), |tag| tag.as_ptr().cast());
+            (*end).first_tag = tags
+                .first()
+                .map_or(std::ptr::null(), |tag| tag.as_ptr().cast());
             // The first one is not in the array.
             (*end).handlers = tags.as_ptr().wrapping_add(1).cast();
             (*end).handler_count = tags.len() as u32;
             (*end).switch_count = 0;
             (*head).owner = 0;
             resume_from_host(head, ctx, prepared.first, &raw mut words, native);
-            if words[0] == arch::LEFT { !STATUS_OK } else { STATUS_OK }
+            if words[0] == arch::LEFT {
+                !STATUS_OK
+            } else {
+                STATUS_OK
+            }
         })?;
     }
     let [status, values] = words;
@@ -152,7 +164,8 @@ pub unsafe fn resume(
         RETURNED => Resumed::Returned(values),
         clause => Resumed::Suspended {
             clause: clause as usize,
-            cont: NonZeroU32::new((status >> 32) as u32).expect("a suspension makes a continuation"),
+            cont: NonZeroU32::new((status >> 32) as u32)
+                .expect("a suspension makes a continuation"),
             values,
         },
     })

@@ -120,7 +120,10 @@ impl Store {
     }
 
     /// As [`Store::prepare_cont`], to throw an exception; `None` for a fresh continuation.
-    pub(crate) fn prepare_throw(&mut self, cont: u32) -> Result<Option<NonNull<VmStack>>, TrapCode> {
+    pub(crate) fn prepare_throw(
+        &mut self,
+        cont: u32,
+    ) -> Result<Option<NonNull<VmStack>>, TrapCode> {
         Ok(match self.usable(cont)?.0 {
             Usable::Fresh(_) => {
                 self.heap_mut().consume_fresh(cont);

@@ -103,10 +103,10 @@ impl Stacks {
     pub fn counts(&self) -> (usize, usize) {
         // SAFETY: valid (`Stacks::new`).
         let free = unsafe { (*self.ctx.as_ptr()).free_count } as usize;
-        (self.from_pool(), free)
+        (self.taken(), free)
     }
 
-    fn from_pool(&self) -> usize {
+    fn taken(&self) -> usize {
         self.table.len() - 1 - self.unused.len()
     }
 
@@ -160,7 +160,7 @@ impl Stacks {
     /// Takes some stacks from the pool.
     #[cold]
     fn refill(&mut self) -> Result<(), BeginError> {
-        let batch = (self.from_pool() / 4).clamp(1, MAX_BATCH);
+        let batch = (self.taken() / 4).clamp(1, MAX_BATCH);
         let (ctx, table, unused) = (self.ctx.as_ptr(), &mut self.table, &mut self.unused);
         let taken = self.pool.take(SizeClass::Continuation, batch, |stack| {
             let stack = stack.as_ptr();
@@ -189,7 +189,7 @@ impl Stacks {
 
     /// What should be done about continuations that may be dead, after stacks were taken.
     pub fn pressure(&self) -> Pressure {
-        let now = self.from_pool();
+        let now = self.taken();
         if now >= self.next_full {
             Pressure::Full
         } else if now >= self.next_minor {
@@ -283,8 +283,8 @@ pub(super) unsafe extern "C" fn trim_after_finish(ctx: *mut VmStoreCtx) {
 pub(crate) unsafe fn chain(head: *mut VmStack) -> impl Iterator<Item = *mut VmStack> {
     // SAFETY: the caller's promise.
     let end = unsafe { (*head).chain_end };
-    // SAFETY: stacks of a chain are linked up to its end.
     std::iter::successors(Some(head), move |&stack| {
+        // SAFETY: stacks of a chain are linked up to its end.
         (stack != end).then(|| unsafe { (*stack).parent })
     })
 }
