@@ -231,6 +231,8 @@ pub struct BuiltinTable {
     /// words that it was passed there, and the stack and the store that the caller has anyway: so they are
     /// in registers where nothing else is.
     pub switch_stack: RawFunction,
+    /// The same, for resuming.
+    pub resume_stack: RawFunction,
     /// The builtins, indexed by [`Builtin`].
     pub functions: [RawFunction; BUILTIN_COUNT],
 }
@@ -244,6 +246,9 @@ impl BuiltinTable {
 
     /// The offset of [`BuiltinTable::switch_stack`], in bytes.
     pub const SWITCH_STACK_OFFSET: u32 = offset_of!(BuiltinTable, switch_stack) as u32;
+
+    /// The offset of [`BuiltinTable::resume_stack`], in bytes.
+    pub const RESUME_STACK_OFFSET: u32 = offset_of!(BuiltinTable, resume_stack) as u32;
 
     /// The offset of a builtin's function, in bytes.
     pub const fn offset(builtin: Builtin) -> u32 {

@@ -53,8 +53,8 @@
 //! A continuation that is not fresh is *consumed* when it is not the `owner` of the stack with its number:
 //! nothing is written to the object, and what it says alone gives nobody a stack.
 //!
-//! `sp` is zero while the stack runs. So an activation's native stack has an `sp` exactly while a pool stack
-//! runs, and that is where host code must run meanwhile.
+//! While the current stack has a parent, and so is no native one, host code must run on the native stack of
+//! the activation, below the `sp` that was saved when it was left.
 
 use crate::vmctx::{ValRaw, VmFuncRef};
 use core::mem::offset_of;
@@ -65,7 +65,7 @@ use core::mem::offset_of;
 pub struct VmStack {
     /// The frame pointer of the entry stub at its beginning. First, because that stub writes it.
     pub entry_fp: usize,
-    /// Where to continue: the stack pointer; zero while it runs.
+    /// Where to continue: the stack pointer.
     pub sp: usize,
     /// Where to continue: the frame pointer.
     pub fp: usize,

@@ -184,6 +184,8 @@ pub struct VmStoreCtx {
     pub stack_table: *const *mut VmStack,
     /// The number of entries in `stack_table`.
     pub stack_table_length: u64,
+    /// The stack that was suspended last, which is likely to be resumed next; or any other block.
+    pub last_suspended: *mut VmStack,
     /// The first of the free stacks, or null.
     pub free_stacks: *mut VmStack,
     /// How many stacks are free.
@@ -216,6 +218,7 @@ impl VmStoreCtx {
             current_stack: core::ptr::null_mut(),
             stack_table: core::ptr::null(),
             stack_table_length: 0,
+            last_suspended: core::ptr::null_mut(),
             free_stacks: core::ptr::null_mut(),
             free_count: 0,
             free_limit: 0,
@@ -401,6 +404,8 @@ offsets! {
     STORE_STACK_TABLE = VmStoreCtx, stack_table;
     /// In a store: how many these are.
     STORE_STACK_TABLE_LENGTH = VmStoreCtx, stack_table_length;
+    /// In a store: the stack that was suspended last.
+    STORE_LAST_SUSPENDED = VmStoreCtx, last_suspended;
     /// In a store: the free stacks.
     STORE_FREE_STACKS = VmStoreCtx, free_stacks;
     /// In a store: how many stacks are free.
@@ -411,7 +416,7 @@ offsets! {
     STORE_FOUND_CLAUSE = VmStoreCtx, found_clause;
     /// In an activation: the entry stub's frame pointer.
     ACTIVATION_ENTRY_FP = Activation, native.entry_fp;
-    /// In an activation: the native stack's pointer, while a pool stack runs.
+    /// In an activation: the native stack's pointer, as it was left for a pool stack.
     ACTIVATION_NATIVE_SP = Activation, native.sp;
     /// In an activation: what to call on the native stack.
     ACTIVATION_NATIVE_CALLEE = Activation, native_callee;

@@ -531,14 +531,13 @@ impl<T> Upcalls for StoreInner<T> {
         self.deadline.get_or_insert(callback);
         match answer {
             Ok(UpdateDeadline::Continue(ticks)) => Ok(Deadline::At(epoch.saturating_add(ticks))),
-            // SAFETY: the store is alive, and asks on this thread.
             Ok(UpdateDeadline::Yield(ticks)) => {
-                match unsafe { exec::can_wait(self.opaque.vm_ptr()) } {
-                    true => Ok(Deadline::YieldThenTicks(ticks)),
-                    false => Err(Reason::Error(host_error(
-                        AsyncRequiredError::new("yielding").into(),
-                    ))),
+                // SAFETY: the store is alive, and asks on this thread.
+                if unsafe { exec::can_wait(self.opaque.vm_ptr()) } {
+                    return Ok(Deadline::YieldThenTicks(ticks));
                 }
+                let error = AsyncRequiredError::new("yielding");
+                Err(Reason::Error(host_error(error.into())))
             }
             Ok(UpdateDeadline::Interrupt) => Err(Reason::Trap(Trap::Interrupt)),
             Err(error) => Err(Reason::Error(host_error(error))),

@@ -69,7 +69,7 @@ fn func_type(module: &Module, cont: TypeIndex) -> &FuncType {
 
 /// About how many blocks an instruction on continuations is lowered to; zero for other instructions.
 pub(super) fn count_blocks(operator: &Operator<'_>) -> u64 {
-    const BLOCKS: u64 = 8;
+    const BLOCKS: u64 = 10;
     match operator {
         Operator::Resume { resume_table, .. }
         | Operator::ResumeThrow { resume_table, .. }
@@ -190,7 +190,8 @@ impl Lowering<'_, '_> {
         self.give_values(stack, &args);
         self.link(stack, table);
         let zero = self.iconst(I64, 0);
-        let words = self.switch_to(stack, [zero, zero]);
+        let routine = BuiltinTable::RESUME_STACK_OFFSET;
+        let words = self.switch_by(routine, stack, [zero, zero]);
         self.after_resume(ty, table, words);
     }
 
@@ -238,7 +239,8 @@ impl Lowering<'_, '_> {
         self.link(stack, table);
         let zero = self.iconst(I64, 0);
         let exception = self.builder.ins().uextend(I64, exception);
-        let words = self.switch_to(stack, [exception, zero]);
+        let routine = BuiltinTable::RESUME_STACK_OFFSET;
+        let words = self.switch_by(routine, stack, [exception, zero]);
         self.after_resume(ty, table, words);
     }
 
@@ -375,6 +377,8 @@ impl Lowering<'_, '_> {
         self.store_of_stack(cont, current, offset::STACK_OWNER);
         self.store_of_stack(outermost, current, offset::STACK_CHAIN_END);
         self.store_of_stack(values, current, offset::STACK_VALUES);
+        let store = self.store_here();
+        self.store_of_stack(current, store, offset::STORE_LAST_SUSPENDED);
     }
 
     fn disown(&mut self, stack: Value) {
@@ -396,11 +400,23 @@ impl Lowering<'_, '_> {
 
     /// The stack to switch to for resuming a continuation. Traps if it is null or consumed.
     fn stack_to_resume(&mut self, cont: Value) -> Value {
-        let flags = self.heap_flags(Region::Immutable, TrapCode::NullReference, 4);
+        self.trap_if_null(cont);
+        let store = self.store_here();
+        let ready = self.builder.create_block();
+        let stack = self.builder.append_block_param(ready, POINTER);
+        // Most likely it is the one that was suspended last.
+        let last = self.load_of_stack(POINTER, store, offset::STORE_LAST_SUSPENDED);
+        let other = self.builder.create_block();
+        let owner = self.load_of_stack(I32, last, offset::STACK_OWNER);
+        let is_last = self.builder.ins().icmp(IntCC::Equal, owner, cont);
+        self.builder
+            .ins()
+            .brif(is_last, ready, &[last.into()], other, &[]);
+        self.continue_in(other);
+        let flags = self.heap_flags(Region::Immutable, TrapCode::HeapCorruption, 4);
         let address = self.cont_address(cont);
         let at = ContLayout::STACK as i32;
         let number = self.builder.ins().load(I32, flags, address, at);
-        let store = self.store_here();
         let table = self.load_of_stack(POINTER, store, offset::STORE_STACK_TABLE);
         let length = self.load_of_stack(I64, store, offset::STORE_STACK_TABLE_LENGTH);
         let number = self.builder.ins().uextend(I64, number);
@@ -423,8 +439,6 @@ impl Lowering<'_, '_> {
         let owner = self.load_of_stack(I32, plain, offset::STACK_OWNER);
         let is_owner = self.builder.ins().icmp(IntCC::Equal, owner, cont);
         let prepare = self.builder.create_block();
-        let ready = self.builder.create_block();
-        let stack = self.builder.append_block_param(ready, POINTER);
         self.builder.set_cold_block(prepare);
         self.builder
             .ins()
@@ -523,11 +537,15 @@ impl Lowering<'_, '_> {
     }
 
     /// Switches to a stack, which gets these words; returns what this one gets when it goes on.
-    fn switch_to(&mut self, stack: Value, [first, second]: Words) -> Words {
+    fn switch_to(&mut self, stack: Value, words: Words) -> Words {
+        self.switch_by(BuiltinTable::SWITCH_STACK_OFFSET, stack, words)
+    }
+
+    /// The same, by one of the runtime's routines for it.
+    fn switch_by(&mut self, routine: u32, stack: Value, [first, second]: Words) -> Words {
         self.mark();
         let builtins = self.load_once(POINTER, self.vmctx, offset::CONTEXT_BUILTINS);
-        let at = BuiltinTable::SWITCH_STACK_OFFSET as i32;
-        let routine = self.load_once(POINTER, builtins, at);
+        let routine = self.load_once(POINTER, builtins, routine as i32);
         let store = self.store_here();
         let signature = match self.switching.signature {
             Some(signature) => signature,

@@ -137,8 +137,9 @@ impl<'f> Assembler<'f> {
         debug_assert!(args.len() <= 8);
         let context = args[0];
         let store = self.load(POINTER, context, offset::CONTEXT_STORE);
-        let activation = self.load(POINTER, store, offset::STORE_ACTIVATION);
-        let native_sp = self.load(POINTER, activation, offset::ACTIVATION_NATIVE_SP);
+        let current = self.load(POINTER, store, offset::STORE_CURRENT_STACK);
+        // Only a native stack has no parent.
+        let parent = self.load(POINTER, current, offset::STACK_PARENT);
         let direct = self.builder.create_block();
         let elsewhere = self.builder.create_block();
         let done = self.builder.create_block();
@@ -150,9 +151,10 @@ impl<'f> Assembler<'f> {
             .collect();
         self.builder
             .ins()
-            .brif(native_sp, elsewhere, &[], direct, &[]);
+            .brif(parent, elsewhere, &[], direct, &[]);
 
         self.builder.switch_to_block(elsewhere);
+        let activation = self.load(POINTER, store, offset::STORE_ACTIVATION);
         self.store(callee, activation, offset::ACTIVATION_NATIVE_CALLEE);
         let builtins = self.load(POINTER, context, offset::CONTEXT_BUILTINS);
         let at = BuiltinTable::NATIVE_CALL_OFFSET as i32;

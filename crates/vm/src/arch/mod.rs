@@ -14,6 +14,11 @@ mod x86_64_stacks;
 pub(crate) use x86_64_stacks::*;
 
 #[cfg(target_arch = "x86_64")]
+mod x86_64_resume;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64_resume::*;
+
+#[cfg(target_arch = "x86_64")]
 mod x86_64_features;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64_features::has_cpu_feature;

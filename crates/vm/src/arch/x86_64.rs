@@ -71,15 +71,17 @@ macro_rules! raise_routine {
             $raise,
             $land,
             "mov rax, [rdi + {store}]",
+            "mov rcx, [rax + {current}]",
             "mov rax, [rax + {activation}]",
-            "mov rax, [rax + {native_sp}]",
-            "test rax, rax",
-            "cmovnz rsp, rax",
+            "cmp qword ptr [rcx + {parent}], 0",
+            "cmovne rsp, [rax + {native_sp}]",
             "and rsp, -16",
             "sub rsp, 32",
             "mov rdi, rsp";
             store = const ::sarsen_abi::vmctx::offset::CONTEXT_STORE,
             activation = const ::sarsen_abi::vmctx::offset::STORE_ACTIVATION,
+            current = const ::sarsen_abi::vmctx::offset::STORE_CURRENT_STACK,
+            parent = const ::sarsen_abi::vmctx::offset::STACK_PARENT,
             native_sp = const ::sarsen_abi::vmctx::offset::ACTIVATION_NATIVE_SP
         );
     };

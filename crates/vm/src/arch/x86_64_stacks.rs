@@ -5,104 +5,52 @@
 //! address; and where a stack goes on it is entered by an indirect jump, because a `ret` that belongs to
 //! no `call` would be predicted wrong.
 
-use core::mem::offset_of;
-use sarsen_abi::stack::{RETURNED, VmStack};
-use sarsen_abi::vmctx::{Activation, VmStoreCtx, offset};
+use sarsen_abi::stack::RETURNED;
+use sarsen_abi::vmctx::{Activation, offset};
 
 /// Saves the current stack and continues another one: [`sarsen_abi::builtin::BuiltinTable::switch_stack`].
 ///
 /// Arguments: rdi the stack, rsi the store, rdx and rcx what the other side gets; it also gets, in rdx and rsi,
 /// what it could load from memory later: its own stack, and the store. A stack that begins is
 /// continued in the routine of [`start_routine`], with rdi and rsi as they are here.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn switch_stack() {
-    core::arch::naked_asm!(
-        "mov r8, [rsi + {current}]",
-        "mov r10, [rdi + {limit}]",
-        "pop r9",
-        "mov [rsi + {current}], rdi",
-        "mov [rsi + {store_limit}], r10",
-        "mov [r8 + {pc}], r9",
-        "mov [r8 + {sp}], rsp",
-        "mov [r8 + {fp}], rbp",
-        "mov r9, [rdi + {pc}]",
-        "mov rsp, [rdi + {sp}]",
-        "mov rbp, [rdi + {fp}]",
-        "mov qword ptr [rdi + {sp}], 0",
-        "mov rax, rdx",
-        "mov rdx, rdi",
-        "jmp r9",
-        current = const offset::STORE_CURRENT_STACK,
-        store_limit = const offset::STORE_STACK_LIMIT,
-        limit = const offset::STACK_LIMIT,
-        pc = const offset::STACK_PC,
-        sp = const offset::STACK_SP,
-        fp = const offset::STACK_FP,
-    )
+macro_rules! switch_routine {
+    ($($(#[$doc:meta])* $switch:ident;)*) => {$(
+        $(#[$doc])*
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $switch() {
+            core::arch::naked_asm!(
+                "mov r8, [rsi + {current}]",
+                "mov r10, [rdi + {limit}]",
+                "pop r9",
+                "mov [rsi + {current}], rdi",
+                "mov [rsi + {store_limit}], r10",
+                "mov [r8 + {pc}], r9",
+                "mov [r8 + {sp}], rsp",
+                "mov [r8 + {fp}], rbp",
+                "mov r9, [rdi + {pc}]",
+                "mov rsp, [rdi + {sp}]",
+                "mov rbp, [rdi + {fp}]",
+                "mov rax, rdx",
+                "mov rdx, rdi",
+                "jmp r9",
+                current = const offset::STORE_CURRENT_STACK,
+                store_limit = const offset::STORE_STACK_LIMIT,
+                limit = const offset::STACK_LIMIT,
+                pc = const offset::STACK_PC,
+                sp = const offset::STACK_SP,
+                fp = const offset::STACK_FP,
+            )
+        }
+    )*};
 }
 
-/// What [`resume_from_host`] reports first when the continuation was left by a trap or an exception. No
-/// status is this.
-pub(crate) const LEFT: u64 = u64::MAX;
-
-/// The frame pointer of [`resume_from_host`] less its stack pointer during the switch, in bytes.
-const HOST_FRAME: usize = 48;
-
-/// Switches to a stack from the host, and returns when it switches back: an activation's beginning, without
-/// a function. Writes both words that it is told to `out`.
-///
-/// ```text
-///   | return address   |
-///   | caller's rbp     | <- rbp, the native stack's entry_fp
-///   | rbx, r12 to r15  |
-///   | out              | <- rsp
-/// ```
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn resume_from_host(
-    stack: *mut VmStack,
-    store: *mut VmStoreCtx,
-    first: u64,
-    out: *mut [u64; 2],
-    native: *mut VmStack,
-) {
-    core::arch::naked_asm!(
-        "push rbp",
-        "mov rbp, rsp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "push rcx",
-        "mov [r8 + {entry_fp}], rbp",
-        "xor ecx, ecx",
-        "call {switch}",
-        "mov rdx, [rbp - {frame}]",
-        "mov [rdx], rax",
-        "mov [rdx + 8], rcx",
-        "lea rsp, [rbp - 40]",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-        entry_fp = const offset_of!(VmStack, entry_fp),
-        frame = const HOST_FRAME,
-        switch = sym switch_stack,
-    )
-}
-
-/// Where [`resume_from_host`] goes on when what it has resumed was left for good. `pc` and `fp` are what
-/// was saved of its native stack.
-pub(crate) fn host_edge(pc: usize, fp: usize) -> super::Resume {
-    super::Resume {
-        pc,
-        sp: fp - HOST_FRAME,
-        fp,
-        payload: LEFT as usize,
-    }
+// Twice the same, so that the processor has two jumps to predict, each of which mostly goes where it
+// went last.
+switch_routine! {
+    /// From a stack to the one that has resumed it, or to another in its place.
+    switch_stack;
+    /// From a stack to one that it resumes.
+    resume_stack;
 }
 
 /// Calls a C function on the native stack: [`sarsen_abi::builtin::BuiltinTable::native_call`].
@@ -271,7 +219,6 @@ macro_rules! start_routine {
                 "mov r8, [r13 + {pc}]",
                 "mov rsp, [r13 + {sp}]",
                 "mov rbp, [r13 + {fp}]",
-                "mov qword ptr [r13 + {sp}], 0",
                 "mov rcx, [rbx + {buffer}]",
                 "mov eax, {returned}",
                 "mov rdx, r13",

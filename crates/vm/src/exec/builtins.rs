@@ -13,7 +13,7 @@ use super::{landing, yielding};
 use crate::arch;
 use crate::instance::{Deadline, Instance, Reason};
 use crate::mem::Expected;
-use crate::stack::{native_call, switch_stack};
+use crate::stack::{native_call, resume_stack, switch_stack};
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
 use sarsen_abi::{DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin};
@@ -96,6 +96,7 @@ macro_rules! table {
             raise: landing::raise as *const u8,
             native_call: native_call as *const u8,
             switch_stack: switch_stack as *const u8,
+            resume_stack: resume_stack as *const u8,
             functions: [$( $name as *const u8 ),*],
         });
     };

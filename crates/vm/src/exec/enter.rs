@@ -162,7 +162,6 @@ pub(super) unsafe fn activate(
         // Of the native stack's block, no more than this is ever read before it is written.
         (*activation).native.parent = ptr::null_mut();
         (*activation).native.first_tag = ptr::null();
-        (*activation).native.sp = 0;
         (*activation).native.stack_limit = limit;
         (*activation).suspension = ptr::null_mut();
         (*activation).previous = previous;

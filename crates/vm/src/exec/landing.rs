@@ -57,9 +57,10 @@ pub(super) fn claim(pc: usize, kind: FaultKind) -> Option<Claimed> {
         if at.code.image().trap_at(at.offset).is_none() && !is_in_guard(ctx, kind) {
             return None;
         }
-        Some(match (*(*ctx).activation).native.sp {
-            0 => Claimed::Here,
-            native_sp => Claimed::At(native_sp),
+        Some(if (*(*ctx).current_stack).parent.is_null() {
+            Claimed::Here
+        } else {
+            Claimed::At((*(*ctx).activation).native.sp)
         })
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn engine() -> Arc<Engine> {
         raise: std::ptr::null(),
         native_call: std::ptr::null(),
         switch_stack: std::ptr::null(),
+        resume_stack: std::ptr::null(),
         functions: [std::ptr::null(); BUILTIN_COUNT],
     }));
     // Nor has it frames.

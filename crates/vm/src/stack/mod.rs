@@ -37,4 +37,4 @@ pub(crate) use frames::suspended_pcs;
 pub use pool::{PoolCounts, SizeClass, StackConfig, StackPool};
 pub use stacks::{BeginError, Pressure, Stacks};
 pub(crate) use stacks::{chain_end, forget_ran, recycle, recycle_running, relist};
-pub(crate) use switch::{native_call, resume_from_host, switch_stack};
+pub(crate) use switch::{native_call, resume_from_host, resume_stack, switch_stack};

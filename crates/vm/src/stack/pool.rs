@@ -178,7 +178,9 @@ impl StackPool {
         let room = self.warm.saturating_sub(class.warm.len());
         let before = class.warm.len();
         class.warm.extend(stacks.by_ref().take(room).map(Idle));
-        let mut cold: Vec<usize> = stacks.map(|stack| stack.as_ptr().expose_provenance()).collect();
+        let mut cold: Vec<usize> = stacks
+            .map(|stack| stack.as_ptr().expose_provenance())
+            .collect();
         class.in_use -= class.warm.len() - before + cold.len();
         cold.sort_unstable();
         class.chill(&cold);
@@ -325,7 +327,9 @@ mod tests {
             unsafe {
                 assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
                 let written = libc::write(ends[1], ptr::with_exposed_provenance(address), 1);
-                ends.map(|end| libc::close(end));
+                for end in ends {
+                    libc::close(end);
+                }
                 written == 1
             }
         };
@@ -334,7 +338,9 @@ mod tests {
             for stack in &stacks {
                 // SAFETY: ours.
                 let low = unsafe { (*stack.as_ptr()).low };
-                assert!(is_accessible(low) && !is_accessible(low - 1) && !is_accessible(low - GUARD));
+                assert!(
+                    is_accessible(low) && !is_accessible(low - 1) && !is_accessible(low - GUARD)
+                );
             }
             pool.give_back(SizeClass::Continuation, stacks);
         }

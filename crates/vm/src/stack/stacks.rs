@@ -95,6 +95,9 @@ impl Stacks {
         // SAFETY: valid (`Stacks::new`).
         unsafe {
             (*ctx).stack_table = self.table.as_ptr();
+            if (*ctx).last_suspended.is_null() {
+                (*ctx).last_suspended = &raw mut *self.nobody;
+            }
             (*ctx).stack_table_length = self.table.len() as u64;
         }
     }
@@ -228,6 +231,8 @@ impl Stacks {
             if last.is_null() {
                 return;
             }
+            // What was suspended last may be among those that go.
+            (*ctx).last_suspended = &raw mut *self.nobody;
             let mut next = std::mem::replace(&mut (*last).next_free, ptr::null_mut());
             (*ctx).free_count = keep;
             let mut back = Vec::new();
@@ -350,7 +355,6 @@ pub(crate) unsafe fn recycle_running(ctx: *mut VmStoreCtx, keep: *mut VmStack) {
             push_free(ctx, stack);
             stack = parent;
         }
-        (*keep).sp = 0;
         (*ctx).current_stack = keep;
         (*ctx).stack_limit = (*keep).stack_limit;
     }

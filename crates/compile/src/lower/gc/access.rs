@@ -26,7 +26,12 @@ const _: () = assert!(ROW_KIND + 2 <= ROW_SIZE as i32 && SHALLOW * 4 <= ROW_SIZE
 
 impl Lowering<'_, '_> {
     /// Flags for an access to `size` bytes of the heap, in `region`, that traps with `code`.
-    pub(in crate::lower) fn heap_flags(&mut self, region: Region, code: TrapCode, size: u32) -> MemFlagsData {
+    pub(in crate::lower) fn heap_flags(
+        &mut self,
+        region: Region,
+        code: TrapCode,
+        size: u32,
+    ) -> MemFlagsData {
         let region = region.intern(&mut self.builder.func.dfg.alias_regions);
         // Vectors are aligned to 8 bytes only.
         let flags = if size > 8 {
