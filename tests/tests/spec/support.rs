@@ -66,11 +66,16 @@ fn rows() -> String {
     for &feature in Feature::ALL {
         let Scripts::Proposal(scripts) = scripts(feature) else {
             let (has, scripts) = match scripts(feature) {
-                Scripts::Version(version) => ("yes", format!("among those of {version}")),
-                _ if feature.is_on_by_default() => ("yes", "none exist".to_owned()),
-                _ => ("not yet", "none exist".to_owned()),
+                Scripts::Version(version) => {
+                    ("yes".to_owned(), format!("among those of {version}"))
+                }
+                _ if feature.is_on_by_default() => ("yes".to_owned(), "none exist".to_owned()),
+                _ => (
+                    format!("when switched on: `--wasm {}`", feature.name()),
+                    "none exist".to_owned(),
+                ),
             };
-            row(&mut rows, feature.name(), has, &scripts);
+            row(&mut rows, feature.name(), &has, &scripts);
             continue;
         };
         let passed = counts.get(<&str>::from(scripts));
