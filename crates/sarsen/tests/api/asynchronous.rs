@@ -434,14 +434,7 @@ const WAIT: &str = r#"(module
 fn a_wait_in_a_shared_memory_blocks_no_thread() {
     let engine = Engine::default();
     let module = Module::new(&engine, WAIT).unwrap();
-    let ty = module
-        .imports()
-        .next()
-        .unwrap()
-        .ty()
-        .memory()
-        .unwrap()
-        .clone();
+    let ty = *module.imports().next().unwrap().ty().memory().unwrap();
     let memory = SharedMemory::new(&engine, ty).unwrap();
     let mut stores: Vec<_> = (0..3)
         .map(|_| {
