@@ -20,4 +20,5 @@ examples! {
     precompiled = "../embedding/precompiled.rs";
     generator = "../embedding/generator.rs";
     actors = "../embedding/actors.rs";
+    asynchronous = "../embedding/asynchronous.rs";
 }

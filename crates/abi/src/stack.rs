@@ -109,6 +109,28 @@ pub struct VmStack {
     pub reserved: u32,
 }
 
+/// Where the compiled code of an asynchronous call waits.
+///
+/// Such a call stands on a pool stack, its *base*, whose parent is the native stack of whoever polls: a
+/// base has the number ([`VmStack::id`]) zero, handles nothing, and belongs to the call alone. A host function
+/// or builtin that cannot go on sets `waits` and returns; then
+/// [`crate::builtin::BuiltinTable::native_call`] leaves the code where it is, and the poll ends.
+///
+/// ```text
+///   polling, code runs:   continuations ─parent─► base ─parent─► native (the poll's frames)
+///   between two polls:    continuations ─parent─► base           sp: in a frame of `native_call`
+/// ```
+#[derive(Debug)]
+#[repr(C)]
+pub struct VmSuspension {
+    /// Not zero: what the code has called has no answer yet.
+    pub waits: u64,
+    /// While it waits: the stack pointer where it goes on.
+    pub sp: usize,
+    /// The base.
+    pub base: *mut VmStack,
+}
+
 /// In [`VmStack::owner`]: nothing young is in its frames.
 pub const OWNER_CLEAN: u32 = 1;
 

@@ -34,7 +34,7 @@
 use crate::builtin::BuiltinTable;
 use crate::index::{FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex};
 use crate::module::Module;
-use crate::stack::VmStack;
+use crate::stack::{VmStack, VmSuspension};
 use crate::types::TypeId;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::AtomicUsize;
@@ -267,6 +267,8 @@ pub struct Activation {
     pub previous_stack: *mut VmStack,
     /// The C function that [`BuiltinTable::native_call`] is to call.
     pub native_callee: *const u8,
+    /// Of an asynchronous call, whose base is a pool stack: where it waits. Null for others.
+    pub suspension: *mut VmSuspension,
 }
 
 /// The signature of an entry stub, in the platform's C convention.
@@ -418,6 +420,16 @@ offsets! {
     ACTIVATION_NATIVE_SP = Activation, native.sp;
     /// In an activation: what to call on the native stack.
     ACTIVATION_NATIVE_CALLEE = Activation, native_callee;
+    /// In an activation: where an asynchronous call waits.
+    ACTIVATION_SUSPENSION = Activation, suspension;
+    /// In an activation: where the native stack goes on.
+    ACTIVATION_NATIVE_PC = Activation, native.pc;
+    /// In an activation: the frame pointer of the native stack where it goes on.
+    ACTIVATION_NATIVE_FP = Activation, native.fp;
+    /// In a suspension: whether it waits.
+    SUSPENSION_WAITS = VmSuspension, waits;
+    /// In a suspension: the stack pointer where it was left.
+    SUSPENSION_SP = VmSuspension, sp;
     /// In a stack: where to continue, the stack pointer.
     STACK_SP = VmStack, sp;
     /// In a stack: where to continue, the frame pointer.

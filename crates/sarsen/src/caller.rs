@@ -30,6 +30,9 @@ pub struct Caller<'a, T: 'static> {
     caller: Option<NonNull<VmCtxHeader>>,
 }
 
+// SAFETY: the calling instance is its store's, which is sent with it.
+unsafe impl<T: Send> Send for Caller<'_, T> {}
+
 impl<'a, T> Caller<'a, T> {
     /// # Safety
     ///

@@ -231,6 +231,13 @@ impl Config {
         self
     }
 
+    /// The size of the stack that each asynchronous call runs on, in bytes; 2 MiB by default, at least
+    /// 32 KiB. As [`Config::continuation_stack_size`] otherwise.
+    pub fn async_stack_size(&mut self, bytes: usize) -> &mut Self {
+        self.stacks.async_size = bytes;
+        self
+    }
+
     /// How many continuations may have a stack at once in all stores of the engine; about four million by
     /// default. One has a stack from its first resume until it has finished, or was found to be
     /// unreachable. What needs one more is a [`Trap::OutOfStacks`](crate::Trap::OutOfStacks).

@@ -98,6 +98,12 @@ impl Engine {
         self.inner.vm.increment_epoch();
     }
 
+    /// How many stacks for asynchronous calls there are, in all stores: as many are in use as there are calls that
+    /// have begun, and have neither ended nor been dropped.
+    pub fn async_stacks(&self) -> StackCounts {
+        self.inner.vm.stacks().counts(SizeClass::Async)
+    }
+
     /// How many stacks for continuations there are, in all stores.
     pub fn continuation_stacks(&self) -> StackCounts {
         self.inner.vm.stacks().counts(SizeClass::Continuation)

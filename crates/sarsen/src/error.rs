@@ -257,6 +257,30 @@ impl fmt::Display for NotConfiguredError {
 
 impl std::error::Error for NotConfiguredError {}
 
+/// Something that may have to wait was needed in a call that is not asynchronous: an async host function, or
+/// a yield when the epoch's deadline has passed.
+///
+/// Only what runs by [`Func::call_async`](crate::Func::call_async) and the like can wait; a synchronous call
+/// that a host function makes inside of that cannot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AsyncRequiredError {
+    what: &'static str,
+}
+
+impl AsyncRequiredError {
+    pub(crate) fn new(what: &'static str) -> AsyncRequiredError {
+        AsyncRequiredError { what }
+    }
+}
+
+impl fmt::Display for AsyncRequiredError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is possible in asynchronous calls only", self.what)
+    }
+}
+
+impl std::error::Error for AsyncRequiredError {}
+
 /// A function type for which no machine code can be made: the library was built without its
 /// compiler, and no loaded module names the type.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -69,15 +69,29 @@ impl Instance {
         imports: &[Extern],
     ) -> Result<Instance> {
         let mut store = store.as_context_mut();
-        for import in imports {
-            import.assert_fits(store.opaque())?;
-        }
-        let imports: SmallVec<[Import; 16]> = imports
-            .iter()
-            .map(|import| Import::Extern(import.to_vm()))
-            .collect();
-        // SAFETY: all imports are of this store, or shared memories that are borrowed.
-        unsafe { instantiate(&mut store, module, &imports) }
+        let (instance, start) = make(store.opaque(), module, imports)?;
+        func::run_start(store.opaque(), start)?;
+        Ok(instance)
+    }
+
+    /// As [`Instance::new`], with the start function called asynchronously; see [`Func::call_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Instance::new`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Instance::new`].
+    pub async fn new_async(
+        mut store: impl AsContextMut<Data: Send>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance> {
+        let mut store = store.as_context_mut();
+        let (instance, start) = make(store.opaque(), module, imports)?;
+        func::run_start_async(store.opaque(), start).await?;
+        Ok(instance)
     }
 
     #[inline]
@@ -175,18 +189,34 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// Instantiates, and runs the start function.
+/// Instantiates with what is in the store; the second result is the start function, if there is one.
+fn make(
+    store: &mut StoreOpaque,
+    module: &Module,
+    imports: &[Extern],
+) -> Result<(Instance, Option<Func>)> {
+    for import in imports {
+        import.assert_fits(store)?;
+    }
+    let imports: SmallVec<[Import; 16]> = imports
+        .iter()
+        .map(|import| Import::Extern(import.to_vm()))
+        .collect();
+    // SAFETY: all imports are of this store, or shared memories that are borrowed.
+    unsafe { instantiate(store, module, &imports) }
+}
+
+/// Instantiates; the second result is the start function, if there is one, which is to be run.
 ///
 /// # Safety
 ///
 /// The imports must be of this store, or host functions for stores with its data that stay alive as
 /// long as it.
-unsafe fn instantiate<T>(
-    store: &mut StoreContextMut<'_, T>,
+unsafe fn instantiate(
+    opaque: &mut StoreOpaque,
     module: &Module,
     imports: &[Import],
-) -> Result<Instance> {
-    let opaque = store.opaque();
+) -> Result<(Instance, Option<Func>)> {
     assert!(
         crate::Engine::same(opaque.engine(), module.engine()),
         "the module belongs to another engine than the store"
@@ -198,8 +228,8 @@ unsafe fn instantiate<T>(
         store: opaque.id(),
         instance: made.instance,
     };
-    func::run_start(store, made.start)?;
-    Ok(instance)
+    let start = made.start.map(|start| Func::new_handle(opaque.id(), start));
+    Ok((instance, start))
 }
 
 #[cold]
@@ -293,19 +323,47 @@ impl<T> InstancePre<T> {
     /// Panics when the store is of another engine.
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let mut store = store.as_context_mut();
-        let opaque = store.opaque();
+        let (instance, start) = self.make(store.opaque())?;
+        func::run_start(store.opaque(), start)?;
+        Ok(instance)
+    }
+
+    /// As [`InstancePre::instantiate`], with the start function called asynchronously; see
+    /// [`Func::call_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`InstancePre::instantiate`].
+    ///
+    /// # Panics
+    ///
+    /// As [`InstancePre::instantiate`].
+    pub async fn instantiate_async(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        let mut store = store.as_context_mut();
+        let (instance, start) = self.make(store.opaque())?;
+        func::run_start_async(store.opaque(), start).await?;
+        Ok(instance)
+    }
+
+    fn make(&self, store: &mut StoreOpaque) -> Result<(Instance, Option<Func>)> {
         let mut imports: SmallVec<[Import; 64]> = SmallVec::with_capacity(self.imports.0.len());
         let mut host = false;
         for import in &self.imports.0 {
             host |= matches!(import, Definition::Host(_));
-            imports.push(import.as_import(opaque)?);
+            imports.push(import.as_import(store)?);
         }
         if host {
-            opaque.vm_mut().keep(self.imports.clone());
+            store.vm_mut().keep(self.imports.clone());
         }
         // SAFETY: what is not a host function has been found to be of this store; host functions are
         // for its data, and are kept with it.
-        unsafe { instantiate(&mut store, &self.module, &imports) }
+        unsafe { instantiate(store, &self.module, &imports) }
     }
 }
 

@@ -74,8 +74,8 @@ pub use config::{Collector, Config, Feature, Features, OptLevel};
 pub use context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 pub use engine::{Engine, EngineWeak, StackCounts};
 pub use error::{
-    DuplicateDefinitionError, Error, IncompatibleImportError, LimitError, NoStubError,
-    NotConfiguredError, OwnershipError, Result, TypeError, UnknownImportError,
+    AsyncRequiredError, DuplicateDefinitionError, Error, IncompatibleImportError, LimitError,
+    NoStubError, NotConfiguredError, OwnershipError, Result, TypeError, UnknownImportError,
 };
 pub use exception::ThrownException;
 pub use externs::{Export, Extern};

@@ -16,16 +16,19 @@
 
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::engine::Engine;
-use crate::error::{NotConfiguredError, OwnershipError, Result};
+use crate::error::{AsyncRequiredError, NotConfiguredError, OwnershipError, Result};
 use crate::gc::{ContTypes, GcHeapOutOfMemory, GcStats, RootScope};
 use crate::limits::ResourceLimiter;
 use crate::trap::Trap;
 use crate::types::ValType;
+use anyhow::Context as _;
 use core::fmt;
 use core::marker::PhantomPinned;
+use core::num::NonZeroU64;
 use core::ptr::NonNull;
+use sarsen_vm::exec;
 use sarsen_vm::instance as vm;
-use sarsen_vm::instance::{HostError, Reason, ResourceCounts, StoreId, Upcalls};
+use sarsen_vm::instance::{Deadline, HostError, Reason, ResourceCounts, StoreId, Upcalls};
 
 /// What to do when a store's epoch deadline has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +38,10 @@ pub enum UpdateDeadline {
     Continue(u64),
     /// Stop with [`Trap::Interrupt`].
     Interrupt,
+    /// End the poll of the asynchronous call that runs ([`Func::call_async`](crate::Func::call_async)), and
+    /// go on with the next one, for this many more ticks. In a call that is not asynchronous, this is an
+    /// [`AsyncRequiredError`].
+    Yield(u64),
 }
 
 type Limiter<T> = Box<dyn (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync>;
@@ -70,6 +77,9 @@ pub(crate) struct StoreInner<T: 'static> {
     deadline: Option<DeadlineCallback<T>>,
     pub(crate) data: T,
 }
+
+// SAFETY: as of `Store`, whose borrow sends it.
+unsafe impl<T: Send> Send for StoreInner<T> {}
 
 /// The part of a store that does not depend on the type of its data.
 pub struct StoreOpaque {
@@ -210,6 +220,29 @@ impl<T> Store<T> {
         callback: impl FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline> + Send + Sync + 'static,
     ) {
         self.inner_mut().deadline = Some(Box::new(callback));
+    }
+
+    /// Makes a passed deadline end the poll of an asynchronous call; the next poll goes on, until `delta`
+    /// ticks later. The task asks to be polled again at once.
+    pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
+        self.epoch_deadline_callback(move |_| Ok(UpdateDeadline::Yield(delta)));
+    }
+
+    /// Makes an asynchronous call end its poll whenever it has used so much fuel; the next poll goes on. The
+    /// task asks to be polled again at once. `None`, which a new store has, makes it use all in one poll.
+    ///
+    /// # Errors
+    ///
+    /// When [`Config::consume_fuel`](crate::Config::consume_fuel) is off, or the interval is zero.
+    pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        let opaque = &mut self.inner_mut().opaque;
+        opaque.check_fuel()?;
+        let interval = match interval {
+            Some(fuel) => Some(NonZeroU64::new(fuel).context("the interval must not be zero")?),
+            None => None,
+        };
+        opaque.vm.set_fuel_yield_interval(interval);
+        Ok(())
     }
 
     /// Collects all garbage. The host's objects that nothing refers to any more are dropped.
@@ -489,7 +522,7 @@ impl<T> Upcalls for StoreInner<T> {
         self.limits
     }
 
-    fn new_epoch(&mut self, epoch: u64) -> Result<u64, Reason> {
+    fn new_epoch(&mut self, epoch: u64) -> Result<Deadline, Reason> {
         // The callback may use the whole store, so it is not left in it. One that panics is gone.
         let Some(mut callback) = self.deadline.take() else {
             return Err(Reason::Trap(Trap::Interrupt));
@@ -498,7 +531,15 @@ impl<T> Upcalls for StoreInner<T> {
         let answer = callback(RootScope::new(StoreContextMut(self)).as_context_mut());
         self.deadline.get_or_insert(callback);
         match answer {
-            Ok(UpdateDeadline::Continue(ticks)) => Ok(epoch.saturating_add(ticks)),
+            Ok(UpdateDeadline::Continue(ticks)) => Ok(Deadline::At(epoch.saturating_add(ticks))),
+            Ok(UpdateDeadline::Yield(ticks)) => {
+                // SAFETY: the store is alive, and asks on this thread.
+                if unsafe { exec::can_wait(self.opaque.vm_ptr()) } {
+                    return Ok(Deadline::YieldThenTicks(ticks));
+                }
+                let error = AsyncRequiredError::new("yielding");
+                Err(Reason::Error(host_error(error.into())))
+            }
             Ok(UpdateDeadline::Interrupt) => Err(Reason::Trap(Trap::Interrupt)),
             Err(error) => Err(Reason::Error(host_error(error))),
         }

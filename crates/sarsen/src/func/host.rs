@@ -124,7 +124,7 @@ unsafe fn called<T: 'static, F>(
 }
 
 #[cold]
-fn into_reason(error: Error, store: &mut StoreOpaque) -> Reason {
+pub(super) fn into_reason(error: Error, store: &mut StoreOpaque) -> Reason {
     // Whoever fails with the promise that an exception was thrown throws it.
     if error.is::<ThrownException>()
         && let Some(exception) = store.vm_mut().take_pending_exception()
@@ -138,7 +138,11 @@ fn into_reason(error: Error, store: &mut StoreOpaque) -> Reason {
 /// # Panics
 ///
 /// Panics when `ty` is of another registry than the engine's.
-fn host_func<F: Send + Sync + 'static>(ty: &FuncType, call: HostCall, func: F) -> Arc<HostFunc> {
+pub(super) fn host_func<F: Send + Sync + 'static>(
+    ty: &FuncType,
+    call: HostCall,
+    func: F,
+) -> Arc<HostFunc> {
     // SAFETY: the callers here pass a `call` that is made for `F` and reads and writes as `ty` says.
     unsafe { HostFunc::new(ty.registered().clone(), call, Box::new(func)) }
 }
@@ -231,7 +235,10 @@ macro_rules! closures {
 
 for_each_arity! { closures }
 
-fn func_type<R: WasmRet>(engine: &Engine, params: &[abi::ValType<TypeId>]) -> Result<FuncType> {
+pub(super) fn func_type<R: WasmRet>(
+    engine: &Engine,
+    params: &[abi::ValType<TypeId>],
+) -> Result<FuncType> {
     FuncType::register(
         engine,
         &abi::FuncType {
@@ -285,7 +292,7 @@ pub(crate) fn dynamic<T: 'static>(
 /// # Safety
 ///
 /// `values` must hold arguments of the types of `ty`, of `store`.
-unsafe fn read_arguments(
+pub(super) unsafe fn read_arguments(
     store: &mut StoreOpaque,
     ty: &abi::FuncType<TypeId>,
     values: *const ValRaw,
@@ -306,7 +313,7 @@ unsafe fn read_arguments(
 /// # Safety
 ///
 /// `values` must have room for the results.
-unsafe fn write_results(
+pub(super) unsafe fn write_results(
     store: &mut StoreOpaque,
     ty: &abi::FuncType<TypeId>,
     results: &[Val],

@@ -4,19 +4,22 @@
 //! |---|---|
 //! | `mod.rs` | [`Func`], and calls whose types are checked when they are made |
 //! | `typed.rs` | [`TypedFunc`]: calls whose types were checked before |
+//! | `asynchronous.rs` | calls that are futures, and functions of the host's that are |
 //! | `host.rs` | functions that are written in Rust |
 //! | `wasm_ty.rs` | Rust types that stand for WebAssembly's |
 
+pub(crate) mod asynchronous;
 pub(crate) mod host;
 mod typed;
 mod wasm_ty;
 
+use asynchronous::Running;
 pub use host::{IntoFunc, WasmRet};
 pub use typed::TypedFunc;
 pub use wasm_ty::{WasmParams, WasmResults, WasmTy};
 
 use crate::caller::Caller;
-use crate::context::{AsContext, AsContextMut, StoreContextMut};
+use crate::context::{AsContext, AsContextMut};
 use crate::error::{Result, TypeError};
 use crate::store::StoreOpaque;
 use crate::trap;
@@ -400,16 +403,22 @@ impl fmt::Debug for Func {
     }
 }
 
-/// Runs a start function, if there is one.
-pub(crate) fn run_start<T>(
-    store: &mut StoreContextMut<'_, T>,
-    start: Option<NonNull<VmFuncRef>>,
-) -> Result<()> {
+/// As [`run_start`], asynchronously.
+pub(crate) async fn run_start_async(store: &mut StoreOpaque, start: Option<Func>) -> Result<()> {
     let Some(start) = start else {
         return Ok(());
     };
-    let store = store.opaque();
-    let start = Func::new_handle(store.id(), start);
+    start.resolve(store)?;
+    // SAFETY: a function of this store, ready; as in `run_start`.
+    let mut running = unsafe { Running::new(store, &start, 0)? };
+    (&mut running).await
+}
+
+/// Runs a start function, if there is one.
+pub(crate) fn run_start(store: &mut StoreOpaque, start: Option<Func>) -> Result<()> {
+    let Some(start) = start else {
+        return Ok(());
+    };
     start.resolve(store)?;
     // SAFETY: a function of this store, ready; validation ensures that a start function has neither
     // parameters nor results.

@@ -17,7 +17,7 @@ use sarsen_abi::vmctx::ValRaw;
 /// Calling it costs a few nanoseconds. Made by [`Func::typed`] and
 /// [`Instance::get_typed_func`](crate::Instance::get_typed_func).
 pub struct TypedFunc<Params, Results> {
-    func: Func,
+    pub(super) func: Func,
     /// Whether each argument's type must be checked.
     checked: bool,
     signature: PhantomData<fn(Params) -> Results>,
@@ -73,6 +73,23 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
             self.func.enter(store, values)?;
             Ok(Results::load(store, values))
         }
+    }
+
+    /// As [`TypedFunc::check`], where the Rust types do not tell.
+    ///
+    /// # Safety
+    ///
+    /// `values` must hold the arguments.
+    pub(super) unsafe fn check_if_needed(
+        &self,
+        store: &mut StoreOpaque,
+        values: *const ValRaw,
+    ) -> Result<()> {
+        if self.checked {
+            // SAFETY: the caller's promise.
+            return unsafe { self.check(store, values) };
+        }
+        Ok(())
     }
 
     /// Checks that the arguments are of the types that the function takes.

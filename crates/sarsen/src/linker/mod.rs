@@ -22,7 +22,7 @@ use crate::error::{
     DuplicateDefinitionError, IncompatibleImportError, OwnershipError, Result, UnknownImportError,
 };
 use crate::externs::Extern;
-use crate::func::{Func, IntoFunc, host};
+use crate::func::{Func, IntoFunc, WasmResults, WasmRet, asynchronous, host};
 use crate::instance::{Instance, InstancePre};
 use crate::module::Module;
 use crate::store::StoreOpaque;
@@ -30,6 +30,7 @@ use crate::types::{ExternType, FuncType, ImportType};
 use crate::val::{Val, ValRaw};
 use anyhow::{anyhow, ensure};
 use core::fmt;
+use core::future::Future;
 use core::marker::PhantomData;
 use hashbrown::HashMap;
 use names::{Name, Names};
@@ -183,6 +184,60 @@ impl<T: 'static> Linker<T> {
         func: impl IntoFunc<T, Params, Results>,
     ) -> Result<&mut Self> {
         let func = func.into_host_func(&self.engine)?;
+        self.insert(module, name, Definition::Host(func))
+    }
+
+    /// Defines `module::name` as a host function that may have to wait, of a type that is known at run
+    /// time; see [`Func::new_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Linker::func_new`].
+    pub fn func_new_async<F>(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: F,
+    ) -> Result<&mut Self>
+    where
+        T: Send,
+        F: for<'a> Fn(
+                Caller<'a, T>,
+                &'a [Val],
+                &'a mut [Val],
+            ) -> Box<dyn Future<Output = Result<()>> + Send + 'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.check_engine(&ty)?;
+        let func = asynchronous::dynamic::<T, F>(ty, func);
+        self.insert(module, name, Definition::Host(func))
+    }
+
+    /// Defines `module::name` as a host function that may have to wait, of the type that its Rust type
+    /// tells; see [`Func::wrap_async`].
+    ///
+    /// # Errors
+    ///
+    /// When the name is defined already.
+    pub fn func_wrap_async<F, P, R>(
+        &mut self,
+        module: &str,
+        name: &str,
+        func: F,
+    ) -> Result<&mut Self>
+    where
+        T: Send,
+        F: for<'a> Fn(Caller<'a, T>, P) -> Box<dyn Future<Output = R> + Send + 'a>
+            + Send
+            + Sync
+            + 'static,
+        P: WasmResults,
+        R: WasmRet + 'static,
+    {
+        let func = asynchronous::typed::<T, F, P, R>(&self.engine, func)?;
         self.insert(module, name, Definition::Host(func))
     }
 
@@ -352,6 +407,28 @@ impl<T: 'static> Linker<T> {
     ) -> Result<Instance> {
         let pre = self.prepare(module, Some(store.as_context_mut().opaque()))?;
         pre.instantiate(store)
+    }
+
+    /// As [`Linker::instantiate`], with the start function called asynchronously; see
+    /// [`Func::call_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Linker::instantiate`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Linker::instantiate`].
+    pub async fn instantiate_async(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        let pre = self.prepare(module, Some(store.as_context_mut().opaque()))?;
+        pre.instantiate_async(store).await
     }
 
     /// Finds what is defined for the imports of `module`, to instantiate it many times.

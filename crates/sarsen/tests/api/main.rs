@@ -2,6 +2,7 @@
 //!
 //! One file a concept; what they share is here.
 
+mod asynchronous;
 mod bounds;
 mod bulk;
 mod calls;

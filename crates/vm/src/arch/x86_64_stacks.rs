@@ -6,7 +6,7 @@
 //! no `call` would be predicted wrong.
 
 use sarsen_abi::stack::RETURNED;
-use sarsen_abi::vmctx::offset;
+use sarsen_abi::vmctx::{Activation, offset};
 
 /// Saves the current stack and continues another one: [`sarsen_abi::builtin::BuiltinTable::switch_stack`].
 ///
@@ -58,10 +58,14 @@ switch_routine! {
 /// ```text
 ///   pool stack                        native stack
 ///   | arguments 7 and 8 |             | where it was left      | <- native_sp
-///   | return address    |             | arguments 7 and 8      |
-///   | caller's rbp      | <- rbp      | return address         |
+///   | return address    |             | activation, twice      |
+///   | caller's rbp      | <- rbp      | arguments 7 and 8      |
+///   | rbx, r12 to r15   |             | return address         |
 ///                                     | the C function's frame |
 /// ```
+///
+/// If the code of an asynchronous call has to wait then, its registers are saved on the pool stack, and
+/// the native stack goes on instead, where [`enter_base`] was called. [`answer`] continues the code.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn native_call() {
     core::arch::naked_asm!(
@@ -72,16 +76,115 @@ pub(crate) unsafe extern "C" fn native_call() {
         "mov rax, [r10 + {callee}]",
         "mov rsp, [r10 + {native_sp}]",
         "and rsp, -16",
+        "push r10",
+        "push r10",
         "push [rbp + 24]",
         "push [rbp + 16]",
         "call rax",
+        "mov r10, [rsp + 16]",
+        "mov r11, [r10 + {suspension}]",
         "mov rsp, rbp",
+        "test r11, r11",
+        "jnz 3f",
+        "2:",
         "pop rbp",
         "ret",
+        "3:",
+        "cmp qword ptr [r11 + {waits}], 0",
+        "je 2b",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov [r11 + {wait_sp}], rsp",
+        "mov rcx, [r10 + {native_pc}]",
+        "mov rsp, [r10 + {native_sp}]",
+        "mov rbp, [r10 + {native_fp}]",
+        "jmp rcx",
+        suspension = const offset::ACTIVATION_SUSPENSION,
+        waits = const offset::SUSPENSION_WAITS,
+        wait_sp = const offset::SUSPENSION_SP,
+        native_pc = const offset::ACTIVATION_NATIVE_PC,
+        native_fp = const offset::ACTIVATION_NATIVE_FP,
         store = const offset::CONTEXT_STORE,
         activation = const offset::STORE_ACTIVATION,
         callee = const offset::ACTIVATION_NATIVE_CALLEE,
         native_sp = const offset::ACTIVATION_NATIVE_SP,
+    )
+}
+
+/// Leaves the native stack of an activation for one of its pool stacks, and returns when that stack comes
+/// back: because the code has ended or waits. Arguments: the activation; where to go on, `sp` and `pc`;
+/// what is in rax and rdx there.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn enter_base(
+    activation: *mut Activation,
+    sp: usize,
+    pc: usize,
+    first: u64,
+    second: u64,
+) -> u64 {
+    core::arch::naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 8",
+        "lea rax, [rip + 2f]",
+        "mov [rdi + {native_pc}], rax",
+        "mov [rdi + {native_sp}], rsp",
+        "mov [rdi + {native_fp}], rbp",
+        "mov r10, rdx",
+        "mov rsp, rsi",
+        "mov rax, rcx",
+        "mov rdx, r8",
+        "jmp r10",
+        "2:",
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        native_pc = const offset::ACTIVATION_NATIVE_PC,
+        native_sp = const offset::ACTIVATION_NATIVE_SP,
+        native_fp = const offset::ACTIVATION_NATIVE_FP,
+    )
+}
+
+/// Where a base begins, and ends: calls its function's entry stub, and goes back to the native stack with
+/// the stub's status. From [`enter_base`]: rdi is the activation, rax the base.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn begin_base() {
+    core::arch::naked_asm!(
+        "mov rbx, rdi",
+        "mov rdi, rax",
+        "mov rsi, [rax + {func}]",
+        "mov rdx, [rax + {buffer}]",
+        "call [rsi + {entry}]",
+        "mov rcx, [rbx + {native_pc}]",
+        "mov rsp, [rbx + {native_sp}]",
+        "mov rbp, [rbx + {native_fp}]",
+        "jmp rcx",
+        func = const offset::STACK_FUNC,
+        buffer = const offset::STACK_BUFFER,
+        entry = const offset::FUNCREF_ENTRY,
+        native_pc = const offset::ACTIVATION_NATIVE_PC,
+        native_sp = const offset::ACTIVATION_NATIVE_SP,
+        native_fp = const offset::ACTIVATION_NATIVE_FP,
+    )
+}
+
+/// Where code goes on that waits in [`native_call`]: returns rax and rdx to the stub. From [`enter_base`].
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn answer() {
+    core::arch::naked_asm!(
+        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret",
     )
 }
 

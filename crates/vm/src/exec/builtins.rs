@@ -9,9 +9,9 @@
 //! nothing unwinds into compiled code.
 
 use super::host_call::fail;
-use super::landing;
+use super::{landing, yielding};
 use crate::arch;
-use crate::instance::{Instance, Reason};
+use crate::instance::{Deadline, Instance, Reason};
 use crate::mem::Expected;
 use crate::stack::{native_call, resume_stack, switch_stack};
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
@@ -166,13 +166,15 @@ mod calls {
         timeout: u64,
     ) -> Result<u32, Reason> {
         let memory = MemoryIndex::new(memory);
-        i.atomic_wait(
-            memory,
-            index,
-            offset,
-            Expected::I32(expected),
-            timeout as i64,
-        )
+        // SAFETY: the answer is a value and a status, as here.
+        unsafe {
+            yielding::atomic_wait(
+                i,
+                (memory, index, offset),
+                Expected::I32(expected),
+                timeout as i64,
+            )
+        }
     }
 
     pub(super) fn atomic_wait64(
@@ -184,13 +186,15 @@ mod calls {
         timeout: u64,
     ) -> Result<u32, Reason> {
         let memory = MemoryIndex::new(memory);
-        i.atomic_wait(
-            memory,
-            index,
-            offset,
-            Expected::I64(expected),
-            timeout as i64,
-        )
+        // SAFETY: the answer is a value and a status, as here.
+        unsafe {
+            yielding::atomic_wait(
+                i,
+                (memory, index, offset),
+                Expected::I64(expected),
+                timeout as i64,
+            )
+        }
     }
 
     pub(super) fn atomic_notify(
@@ -371,12 +375,21 @@ mod calls {
 
     pub(super) fn new_epoch(i: &Instance) -> Result<u64, Reason> {
         // SAFETY: the store is alive, and compiled code is waiting: nobody else refers to it.
-        unsafe { i.store().as_mut() }.new_epoch()
+        let deadline = unsafe { i.store().as_mut() }.new_epoch()?;
+        Ok(match deadline {
+            Deadline::At(epoch) => epoch,
+            // SAFETY: the answer is a deadline, as here.
+            Deadline::YieldThenTicks(ticks) => unsafe { yielding::until_next_epoch(i, ticks) },
+        })
     }
 
     pub(super) fn out_of_fuel(i: &Instance) -> Result<(), Reason> {
         // SAFETY: the store is alive, and compiled code is waiting: nobody else refers to it.
-        unsafe { i.store().as_mut() }.refuel()
+        if unsafe { i.store().as_mut() }.refuel()? {
+            // SAFETY: the answer is a status, as here.
+            unsafe { yielding::after_fuel(i) };
+        }
+        Ok(())
     }
 
     pub(super) fn cont_prepare(i: &Instance, cont: u32) -> Result<u64, Reason> {

@@ -163,6 +163,7 @@ pub(super) unsafe fn activate(
         (*activation).native.parent = ptr::null_mut();
         (*activation).native.first_tag = ptr::null();
         (*activation).native.stack_limit = limit;
+        (*activation).suspension = ptr::null_mut();
         (*activation).previous = previous;
         (*activation).previous_stack_limit = previous_stack_limit;
         (*activation).previous_stack = previous_stack;
@@ -222,7 +223,10 @@ fn limit_on_slow_path(
 /// What the host gets of a call that did not return.
 #[cold]
 #[inline(never)]
-fn unwound(mut store: NonNull<Store>, backtrace: Option<Box<Backtrace>>) -> Box<Unwound> {
+pub(super) fn unwound(
+    mut store: NonNull<Store>,
+    backtrace: Option<Box<Backtrace>>,
+) -> Box<Unwound> {
     // SAFETY: no compiled code of this store runs now.
     let reason = unsafe { store.as_mut().take_pending() };
     match reason.expect("compiled code is left for a reason that the store holds") {

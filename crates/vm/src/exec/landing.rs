@@ -234,7 +234,11 @@ unsafe fn leave(ctx: *mut VmStoreCtx, start: Start, out: *mut Resume) {
         }
         let (pc, fp) = entry.expect("every activation has an entry frame");
         let activation = (*ctx).activation;
-        recycle_running(ctx, &raw mut (*activation).native);
+        let base = match (*activation).suspension.as_ref() {
+            Some(suspension) => suspension.base,
+            None => &raw mut (*activation).native,
+        };
+        recycle_running(ctx, base);
         let stay = activation.cast::<Stay>();
         (*stay).backtrace.write(capture.map(Capture::finish));
         out.write(exceptional_edge(pc, fp));

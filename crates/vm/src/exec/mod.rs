@@ -24,6 +24,7 @@
 //! |---|---|
 //! | `thread` | what a thread knows: the store that runs on it, the end of its stack |
 //! | `enter` | the way in, stack limits, and what the way out becomes for the host |
+//! | `asynchronous` | the way in by polling, on a stack of the pool |
 //! | `resume` | continuations that the host resumes |
 //! | `host_call` | host functions: panics and errors become reasons |
 //! | `landing` | the way out of abandoned code |
@@ -32,8 +33,10 @@
 //! | `backtrace` | capturing: addresses only |
 //! | `symbolize` | resolving them: names, files, lines |
 //! | `roots` | references in frames |
+//! | `yielding` | builtins that wait in asynchronous calls |
 //! | `builtins` | what compiled code calls |
 
+mod asynchronous;
 mod backtrace;
 mod builtins;
 mod enter;
@@ -45,7 +48,9 @@ mod symbolize;
 mod thread;
 mod throw;
 mod walk;
+mod yielding;
 
+pub use asynchronous::{Answer, AsyncCall, Job, can_wait, wait_for, with_context};
 pub use backtrace::{Backtrace, RawFrame, capture, capture_suspended};
 pub use builtins::builtin_table;
 pub use enter::{Unwound, enter};

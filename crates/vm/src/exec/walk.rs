@@ -181,7 +181,9 @@ impl<'a> Iterator for Walk<'a> {
         while self.at.fp == entry_fp {
             // SAFETY: as above; a parent has recorded where it goes on.
             unsafe {
-                let Some(parent) = (*self.stack).parent.as_ref() else {
+                // The base of an asynchronous call has no number, and no frames of its activation below.
+                let parent = (*self.stack).parent.as_ref();
+                let Some(parent) = parent.filter(|_| (*self.stack).id != 0) else {
                     let Start { pc, fp, .. } = self.at;
                     let activation = &*self.activation;
                     *self = Walk::of_activation(activation.previous, activation.previous_stack);

@@ -9,9 +9,11 @@
 use super::instance::{Instance, InstanceMemory};
 use super::parking::{self, EpochWatch};
 use super::reason::Reason;
-use crate::mem::{Expected, SharedMemory};
+use super::upcalls::Deadline;
+use crate::mem::{Expected, Registration, SharedMemory};
 use sarsen_abi::{MemoryIndex, TrapCode};
-use std::time::Duration;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 impl Instance {
     /// The address that a guest means, and its memory, if that is shared.
@@ -62,7 +64,14 @@ impl Instance {
         let engine = self.module().engine();
         // SAFETY: the store is alive, compiled code is waiting, and nobody else refers to the store
         // while the embedder is asked.
-        let mut renew = || unsafe { self.store().as_mut() }.new_epoch();
+        let mut renew = || {
+            // SAFETY: as above.
+            let store = unsafe { self.store().as_mut() };
+            Ok(match store.new_epoch()? {
+                Deadline::At(epoch) => epoch,
+                Deadline::YieldThenTicks(ticks) => store.renew_epoch_deadline(ticks),
+            })
+        };
         let watch = engine.settings().epoch_interruption.then(|| EpochWatch {
             engine,
             // SAFETY: as above.
@@ -70,6 +79,28 @@ impl Instance {
             renew: &mut renew,
         });
         Ok(parking::wait(memory, address, expected, timeout, watch)? as u32)
+    }
+
+    /// As [`Instance::atomic_wait`], but only gets in line: `waker` is woken by a notification. `None` when
+    /// there is another value. The second result is when the wait is over.
+    ///
+    /// # Errors
+    ///
+    /// The trap.
+    pub(crate) fn atomic_register(
+        &self,
+        (memory, index, offset): (MemoryIndex, u64, u64),
+        expected: Expected,
+        timeout: i64,
+        waker: Waker,
+    ) -> Result<Option<(Registration<'_>, Option<Instant>)>, TrapCode> {
+        let (memory, address) = self.atomic_place(memory, index, offset, expected.size())?;
+        let memory = memory.ok_or(TrapCode::AtomicWaitNonShared)?;
+        let timeout = u64::try_from(timeout).ok().map(Duration::from_nanos);
+        // What does not fit is longer than anybody waits.
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let registration = memory.register(address, expected, waker)?;
+        Ok(registration.map(|registration| (registration, until)))
     }
 
     /// `memory.atomic.notify`: how many of those who wait there were woken, at most `count`.

@@ -82,4 +82,4 @@ pub use module::CompiledModule;
 pub use parking::WaitResult;
 pub use reason::{HostError, Reason};
 pub use store::{OwnedStore, Store, StoreId, TooMany};
-pub use upcalls::{ResourceCounts, Upcalls};
+pub use upcalls::{Deadline, ResourceCounts, Upcalls};

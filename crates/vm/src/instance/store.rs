@@ -26,7 +26,7 @@ use super::instance::Instance;
 use super::module::CompiledModule;
 use super::reason::Reason;
 use super::stable::Stable;
-use super::upcalls::{ResourceCounts, Upcalls};
+use super::upcalls::{Deadline, ResourceCounts, Upcalls};
 use crate::gc::Heap;
 use crate::mem::{LinearMemory, Table};
 use crate::stack::Stacks;
@@ -75,6 +75,8 @@ pub struct Store {
     pending: Option<Reason>,
     /// Fuel that does not fit into the counter in `ctx`.
     fuel_reserve: u64,
+    /// How much of it the counter gets at a time, if an asynchronous call yields in between.
+    fuel_yield_interval: Option<NonZeroU64>,
     counts: ResourceCounts,
     pub(super) instances: SmallVec<[Stable<Instance>; 1]>,
     pub(super) host_funcs: Vec<Stable<HostFuncObject>>,
@@ -119,6 +121,7 @@ impl Store {
             upcalls: None,
             pending: None,
             fuel_reserve: 0,
+            fuel_yield_interval: None,
             counts: ResourceCounts {
                 instances: 0,
                 memories: 0,
@@ -309,7 +312,8 @@ pub struct TooMany {
 impl Store {
     /// Sets how much fuel the store has.
     pub fn set_fuel(&mut self, fuel: u64) {
-        let counted = fuel.min(i64::MAX as u64);
+        let most = self.fuel_yield_interval.map_or(u64::MAX, NonZeroU64::get);
+        let counted = fuel.min(i64::MAX as u64).min(most);
         self.fuel_reserve = fuel - counted;
         // SAFETY: no compiled code of this store runs while it is borrowed here.
         unsafe { (*self.ctx()).fuel = -(counted as i64) };
@@ -327,13 +331,21 @@ impl Store {
         self.fuel_reserve + left
     }
 
-    /// Compiled code has used up the counter: refills it from the reserve.
+    /// Sets how much fuel an asynchronous call uses until it yields; see [`Store::refuel`].
+    pub fn set_fuel_yield_interval(&mut self, interval: Option<NonZeroU64>) {
+        let fuel = self.fuel();
+        self.fuel_yield_interval = interval;
+        self.set_fuel(fuel);
+    }
+
+    /// Compiled code has used up the counter: refills it from the reserve. Returns whether an asynchronous
+    /// call should yield.
     ///
     /// # Errors
     ///
     /// The embedder's reason when nothing is left in reserve, or
     /// [`TrapCode::OutOfFuel`] when nobody answers.
-    pub(crate) fn refuel(&mut self) -> Result<(), Reason> {
+    pub(crate) fn refuel(&mut self) -> Result<bool, Reason> {
         // SAFETY: as in `set_fuel`.
         let owed = unsafe { (*self.ctx()).fuel }.max(0).unsigned_abs();
         let more = if self.fuel_reserve > 0 {
@@ -343,7 +355,7 @@ impl Store {
                 .unwrap_or(Err(Reason::Trap(TrapCode::OutOfFuel)))?
         };
         self.set_fuel(more.saturating_sub(owed));
-        Ok(())
+        Ok(self.fuel_yield_interval.is_some())
     }
 }
 
@@ -363,14 +375,23 @@ impl Store {
     ///
     /// The embedder's reason, or [`TrapCode::Interrupt`] when
     /// nobody answers.
-    pub(crate) fn new_epoch(&mut self) -> Result<u64, Reason> {
+    pub(crate) fn new_epoch(&mut self) -> Result<Deadline, Reason> {
         let epoch = self.engine.epoch();
         let deadline = self
             .ask(|upcalls| upcalls.new_epoch(epoch))
             .unwrap_or(Err(Reason::Trap(TrapCode::Interrupt)))?;
-        // SAFETY: no compiled code of this store runs while it is borrowed here.
-        unsafe { (*self.ctx()).epoch_deadline = deadline };
+        if let Deadline::At(epoch) = deadline {
+            // SAFETY: no compiled code of this store runs while it is borrowed here.
+            unsafe { (*self.ctx()).epoch_deadline = epoch };
+        }
         Ok(deadline)
+    }
+
+    /// As [`Store::set_epoch_deadline`]; returns the deadline.
+    pub(crate) fn renew_epoch_deadline(&mut self, ticks: u64) -> u64 {
+        self.set_epoch_deadline(ticks);
+        // SAFETY: as above.
+        unsafe { (*self.ctx()).epoch_deadline }
     }
 }
 

@@ -69,7 +69,7 @@ pub trait Upcalls {
     /// # Errors
     ///
     /// A reason ends the guest's call with that reason.
-    fn new_epoch(&mut self, epoch: u64) -> Result<u64, Reason>;
+    fn new_epoch(&mut self, epoch: u64) -> Result<Deadline, Reason>;
 
     /// The store's fuel is used up, and no more is in reserve. The answer is how much more it gets;
     /// what compiled code has used beyond what it had is taken from it.
@@ -78,6 +78,16 @@ pub trait Upcalls {
     ///
     /// A reason ends the guest's call with that reason.
     fn out_of_fuel(&mut self) -> Result<u64, Reason>;
+}
+
+/// What becomes of code that has seen its epoch's deadline pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deadline {
+    /// It goes on, until this epoch.
+    At(u64),
+    /// The poll that runs it ends, and the next goes on with so many more ticks. Only for what was called
+    /// asynchronously.
+    YieldThenTicks(u64),
 }
 
 /// Numbers of things in a store.
@@ -164,8 +174,8 @@ mod tests {
             }
         }
 
-        fn new_epoch(&mut self, epoch: u64) -> Result<u64, Reason> {
-            Ok(epoch + 10)
+        fn new_epoch(&mut self, epoch: u64) -> Result<Deadline, Reason> {
+            Ok(Deadline::At(epoch + 10))
         }
 
         fn out_of_fuel(&mut self) -> Result<u64, Reason> {
@@ -248,6 +258,6 @@ mod tests {
         store.refuel().unwrap();
         assert_eq!(store.fuel(), 70);
         engine.increment_epoch();
-        assert_eq!(store.new_epoch().unwrap(), 11);
+        assert_eq!(store.new_epoch().unwrap(), Deadline::At(11));
     }
 }

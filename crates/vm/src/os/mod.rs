@@ -10,3 +10,4 @@ pub(crate) mod pages;
 pub(crate) mod park;
 pub(crate) mod signals;
 pub(crate) mod stack_bounds;
+pub(crate) mod timer;

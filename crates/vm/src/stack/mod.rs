@@ -12,6 +12,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `pool` | address space for stacks, guards, what is idle, limits and counts |
+//! | `base` | the stack of an asynchronous call |
 //! | `stacks` | the stacks of a store: taking, beginning, recycling, trimming |
 //! | `frames` | references in the frames of a suspended chain |
 //! | `switch` | the routines in assembly, as the table of builtins has them |
@@ -24,11 +25,13 @@
 //!
 //! This folder knows nothing of the collector, of instances, or of how compiled code is entered.
 
+mod base;
 mod frames;
 mod pool;
 mod stacks;
 mod switch;
 
+pub(crate) use base::Base;
 pub use frames::FrameMaps;
 pub(crate) use frames::suspended_pcs;
 pub use pool::{PoolCounts, SizeClass, StackConfig, StackPool};

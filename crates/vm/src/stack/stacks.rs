@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// How many stacks may be free in a store before some go back to the pool.
 const FREE_LIMIT: u64 = 1024;
 /// Arguments and results are on a new stack at most so many times: in the buffer, and in frames.
-const VALUE_COPIES: usize = 5;
+pub(super) const VALUE_COPIES: usize = 5;
 /// How many stacks are taken from the pool at a time at most.
 const MAX_BATCH: usize = 32;
 /// After so many stacks were taken from the pool, there may be garbage that owns some.
@@ -428,7 +428,10 @@ pub(crate) unsafe fn forget_ran(ctx: *mut VmStoreCtx) {
             false
         });
         for stack in running_stacks(ctx) {
-            note_ran(ctx, stack);
+            // The base of an asynchronous call is no continuation's, and found by walking.
+            if (*stack).id != 0 {
+                note_ran(ctx, stack);
+            }
         }
     }
 }

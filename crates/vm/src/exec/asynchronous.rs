@@ -1,0 +1,373 @@
+//! Asynchronous calls: compiled code on a stack of its own, which a poll enters and leaves as often as what
+//! the code calls has to wait.
+//!
+//! ```text
+//!   poll ── enter_base ──► base: entry stub ──► wasm ──► exit stub ── native_call ──┐
+//!    ▲                                                                             ▼
+//!    │◄────────────── waits: leaves the code as it stands ─────────── host's function, on the poll's stack
+//!    │
+//!   poll ── polls the job, on its own stack ── answered: enter_base ──► native_call returns to the stub
+//! ```
+//!
+//! A host function or builtin that cannot go on leaves a [`Job`] with the call ([`wait_for`]) and returns.
+//! The next polls poll the job alone; compiled code does not run before it has an answer.
+//!
+//! # Invariants
+//!
+//! - The activation is linked while a poll runs, and only then. So no code of the store, nor the thread,
+//!   refers to it between two polls, and the next may come from another thread.
+//! - A job is dropped before the stacks are recycled. Of the code, nothing needs to be dropped.
+//! - Only the innermost activation can wait. One that is not an asynchronous call's never does.
+
+use super::Unwound;
+use super::enter::{Stay, stack_limit, unwound};
+use super::thread;
+use crate::arch;
+use crate::instance::{Reason, Store};
+use crate::stack::{Base, BeginError, recycle_running};
+use sarsen_abi::TrapCode;
+use sarsen_abi::builtin::STATUS_OK;
+use sarsen_abi::stack::{VmStack, VmSuspension};
+use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx};
+use smallvec::SmallVec;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+use std::task::{Context, Poll};
+
+/// What a host function or builtin returns: two machine words, of which the second may mean nothing.
+pub type Answer = [u64; 2];
+
+/// What compiled code waits for.
+pub trait Job: Send {
+    /// Whether there is an answer. A failure is recorded in the store, and told by a status.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer>;
+}
+
+/// What a call is about to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Begins,
+    Waits,
+    /// Nothing: it has ended, or a poll has panicked.
+    Over,
+}
+
+/// What stays in one place while the call lasts.
+#[repr(C)]
+struct State {
+    /// First, because the activation points to it.
+    suspension: VmSuspension,
+    stay: MaybeUninit<Stay>,
+    job: Option<Box<dyn Job>>,
+    /// The context of the poll that runs; null between polls.
+    context: *mut Context<'static>,
+    /// The stack that runs, when the code goes on.
+    current: *mut VmStack,
+    phase: Phase,
+    store: NonNull<Store>,
+    values: SmallVec<[ValRaw; 4]>,
+    base: Option<Base>,
+}
+
+/// A call of a function of a store that is made by polling. Dropping it recycles its stacks; nothing is
+/// unwound.
+pub struct AsyncCall(NonNull<State>);
+
+// SAFETY: what it points to is its own, the store's, and jobs; all go to another thread together.
+unsafe impl Send for AsyncCall {}
+
+impl std::fmt::Debug for AsyncCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("AsyncCall").field(&self.0).finish()
+    }
+}
+
+impl AsyncCall {
+    /// A call of `callee`, with room for so many values: arguments or results, whichever is more.
+    ///
+    /// # Errors
+    ///
+    /// When there is no stack for it.
+    ///
+    /// # Safety
+    ///
+    /// `callee` must be a function of the store that is ready to be called. The result must be dropped
+    /// before the store is, or never.
+    pub unsafe fn new(
+        store: &mut Store,
+        callee: *const VmFuncRef,
+        value_count: usize,
+    ) -> Result<AsyncCall, Box<Unwound>> {
+        let base = Base::new(store.engine().stacks(), callee, value_count).map_err(|error| {
+            trap(match error {
+                BeginError::OutOfStacks => TrapCode::OutOfStacks,
+                BeginError::TooManyValues => TrapCode::StackOverflow,
+            })
+        })?;
+        let block = base.block();
+        let mut state = Box::new(State {
+            suspension: VmSuspension {
+                waits: 0,
+                sp: 0,
+                base: block,
+            },
+            stay: MaybeUninit::uninit(),
+            job: None,
+            context: ptr::null_mut(),
+            current: block,
+            phase: Phase::Begins,
+            store: store.as_non_null(),
+            values: SmallVec::from_elem(ValRaw::default(), value_count),
+            base: Some(base),
+        });
+        let activation = state.stay.as_mut_ptr().cast::<Activation>();
+        // SAFETY: both are ours, and stay where they are.
+        unsafe {
+            (*activation).native.parent = ptr::null_mut();
+            (*activation).native.first_tag = ptr::null();
+            (*activation).native.id = 0;
+            (*activation).suspension = &raw mut state.suspension;
+            (*block).parent = activation.cast();
+            (*block).buffer = state.values.as_mut_ptr();
+        }
+        Ok(AsyncCall(NonNull::from(Box::leak(state))))
+    }
+
+    /// Where the arguments go before the first poll, and the results are after the last.
+    pub fn values(&mut self) -> *mut ValRaw {
+        // SAFETY: ours.
+        unsafe { (*self.0.as_ptr()).values.as_mut_ptr() }
+    }
+
+    /// Goes on with the call: as [`super::enter()`], once it is ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`super::enter()`].
+    ///
+    /// # Panics
+    ///
+    /// As [`super::enter()`], and when it is polled again after it was ready.
+    ///
+    /// # Safety
+    ///
+    /// As [`super::enter()`], for the store that the call was made for.
+    pub unsafe fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Box<Unwound>>> {
+        let state = self.0.as_ptr();
+        // SAFETY: the state is ours, and reached by pointers only while code or jobs run, which may use
+        // it, too. The rest is the caller's promise.
+        unsafe {
+            let store = (*state).store;
+            let limit = match stack_limit(store) {
+                Ok(limit) => limit,
+                Err(error) => {
+                    self.cancel();
+                    return Poll::Ready(Err(error));
+                }
+            };
+            let phase = std::mem::replace(&mut (*state).phase, Phase::Over);
+            assert_ne!(phase, Phase::Over, "a call was polled after it was ready");
+            let linked = Linked::new(state, limit, context);
+            let current = (*state).current;
+            let activation = linked.activation();
+            let status = if phase == Phase::Begins {
+                let sp = std::mem::take(&mut (*current).sp);
+                let block = current.expose_provenance() as u64;
+                arch::enter_base(activation, sp, (*current).pc, block, 0)
+            } else {
+                let job = (*state).job.as_mut().expect("what waits has a job");
+                let Poll::Ready([first, second]) = job.poll(context) else {
+                    (*state).phase = Phase::Waits;
+                    return Poll::Pending;
+                };
+                (*state).job = None;
+                (*state).suspension.waits = 0;
+                let pc = arch::answer as *const () as usize;
+                arch::enter_base(activation, (*state).suspension.sp, pc, first, second)
+            };
+            if (*state).suspension.waits != 0 {
+                (*state).phase = Phase::Waits;
+                return Poll::Pending;
+            }
+            drop(linked);
+            (*state).base = None;
+            if status == STATUS_OK {
+                return Poll::Ready(Ok(()));
+            }
+            // The stub returned another status, so `landing` has written it.
+            let backtrace = (*(*state).stay.as_mut_ptr()).backtrace.assume_init_read();
+            Poll::Ready(Err(unwound(store, backtrace)))
+        }
+    }
+
+    /// Drops what the call waits for, and recycles its stacks.
+    fn cancel(&mut self) {
+        let state = self.0.as_ptr();
+        // SAFETY: no poll runs. The job may use the store as it is dropped, but not this call.
+        unsafe {
+            (*state).phase = Phase::Over;
+            let recycle = Recycle(state);
+            let job = (*state).job.take();
+            drop(job);
+            drop(recycle);
+        }
+    }
+}
+
+/// Recycles the stacks of a call that will not go on, also when a job panics as it is dropped.
+struct Recycle(*mut State);
+
+impl Drop for Recycle {
+    fn drop(&mut self) {
+        let state = self.0;
+        // SAFETY: the call's state, and its store, are alive; nobody runs on its stacks.
+        unsafe {
+            let Some(base) = (*state).base.take() else {
+                return;
+            };
+            let ctx = (*state).store.as_ref().ctx();
+            let saved = ((*ctx).current_stack, (*ctx).stack_limit);
+            (*ctx).current_stack = (*state).current;
+            recycle_running(ctx, base.block());
+            ((*ctx).current_stack, (*ctx).stack_limit) = saved;
+        }
+    }
+}
+
+impl Drop for AsyncCall {
+    fn drop(&mut self) {
+        struct Free(NonNull<State>);
+        impl Drop for Free {
+            fn drop(&mut self) {
+                // SAFETY: leaked in `AsyncCall::new`, and freed once.
+                drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+            }
+        }
+        let _free = Free(self.0);
+        self.cancel();
+    }
+}
+
+/// While it lives, the activation of a call is the store's and the thread's innermost.
+struct Linked {
+    state: *mut State,
+    ctx: *mut VmStoreCtx,
+    outer: *mut VmStoreCtx,
+}
+
+impl Linked {
+    /// # Safety
+    ///
+    /// As [`AsyncCall::poll`]; `limit` must be the native stack's. The result must be dropped before
+    /// `context` is, in the order of other activations.
+    unsafe fn new(state: *mut State, limit: usize, context: &mut Context<'_>) -> Linked {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let ctx = (*state).store.as_ref().ctx();
+            let activation = (*state).stay.as_mut_ptr().cast::<Activation>();
+            (*activation).native.stack_limit = limit;
+            (*activation).previous = (*ctx).activation;
+            (*activation).previous_stack = (*ctx).current_stack;
+            (*activation).previous_stack_limit = (*ctx).stack_limit;
+            (*state).context = ptr::from_mut(context).cast();
+            let current = (*state).current;
+            (*ctx).activation = activation;
+            (*ctx).current_stack = current;
+            (*ctx).stack_limit = (*current).stack_limit;
+            let outer = (*thread::this()).store.replace(ctx);
+            Linked { state, ctx, outer }
+        }
+    }
+
+    fn activation(&self) -> *mut Activation {
+        // SAFETY: the state is alive.
+        unsafe { (*self.state).stay.as_mut_ptr().cast() }
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        // SAFETY: the state and its store are alive, on the thread that linked it.
+        unsafe {
+            let activation = self.activation();
+            if (*self.state).suspension.waits != 0 {
+                (*self.state).current = (*self.ctx).current_stack;
+            }
+            (*self.state).context = ptr::null_mut();
+            (*self.ctx).activation = (*activation).previous;
+            (*self.ctx).current_stack = (*activation).previous_stack;
+            (*self.ctx).stack_limit = (*activation).previous_stack_limit;
+            (*thread::this()).store.set(self.outer);
+        }
+    }
+}
+
+#[cold]
+fn trap(code: TrapCode) -> Box<Unwound> {
+    Box::new(Unwound {
+        reason: Reason::Trap(code),
+        backtrace: None,
+    })
+}
+
+/// The call that the innermost activation of a store is, if it is an asynchronous one.
+///
+/// # Safety
+///
+/// The store must be alive, and used by this thread alone.
+#[inline]
+unsafe fn innermost(store: NonNull<Store>) -> Option<*mut State> {
+    // SAFETY: linked activations are alive, and a suspension begins the state of its call.
+    let suspension = unsafe { (*store.as_ref().ctx()).activation.as_ref()?.suspension };
+    (!suspension.is_null()).then(|| suspension.cast())
+}
+
+/// Whether what a store's compiled code calls now may wait: it was called asynchronously.
+///
+/// # Safety
+///
+/// The store must be alive, and used by this thread alone.
+#[inline]
+pub unsafe fn can_wait(store: NonNull<Store>) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { innermost(store) }.is_some()
+}
+
+/// Passes the context of the poll that runs a store's compiled code to `poll`. `None` when that was not called
+/// asynchronously.
+///
+/// # Safety
+///
+/// As [`can_wait`]; called by a host function or builtin, for what its caller's activation is.
+#[inline]
+pub unsafe fn with_context<R>(
+    store: NonNull<Store>,
+    poll: impl FnOnce(&mut Context<'_>) -> R,
+) -> Option<R> {
+    // SAFETY: while code runs, so does the poll that has lent its context, which it does not use itself.
+    unsafe {
+        let state = innermost(store)?;
+        let context: *mut Context<'_> = (*state).context.cast();
+        Some(poll(&mut *context))
+    }
+}
+
+/// Leaves `job` with the innermost activation: its code goes on with the job's answer.
+///
+/// # Panics
+///
+/// Panics when that is not an asynchronous call's ([`can_wait`]).
+///
+/// # Safety
+///
+/// Called by a host function or builtin, which must return to the code at once; what it returns is
+/// ignored. The answer must be what it would have returned, and the job must be valid as long as the code's
+/// frames stand.
+pub unsafe fn wait_for(store: NonNull<Store>, job: Box<dyn Job>) {
+    // SAFETY: alive, and used by this thread alone.
+    unsafe {
+        let state = innermost(store).expect("only an asynchronous call waits");
+        (*state).job = Some(job);
+        (*state).suspension.waits = 1;
+    }
+}
