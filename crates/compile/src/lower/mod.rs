@@ -90,6 +90,10 @@ pub(crate) struct LoweredFunction {
     pub(crate) source: SourceTable,
     /// The values that are collected references, for checking where they are used. Block parameters
     /// that stand for a local are not among them.
+    #[cfg_attr(
+        not(any(test, debug_assertions)),
+        expect(dead_code, reason = "the checker does not run in release builds")
+    )]
     pub(crate) references: EntitySet<ir::Value>,
 }
 
