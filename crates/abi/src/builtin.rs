@@ -160,17 +160,17 @@ builtins! {
     /// An array of the module's type `ty` with elements of an element segment.
     ArrayNewElem array_new_elem(ty: I32, elem: I32, offset: I32, length: I32) -> I32
         [collects: true, traps: true];
-    /// Fills elements of an array of the module's type `ty` with the value in `low` and `high`.
-    ArrayFill array_fill(ty: I32, array: I32, index: I32, low: I64, high: I64, length: I32)
+    /// Fills elements of an array with the value in `low` and `high`.
+    ArrayFill array_fill(array: I32, index: I32, low: I64, high: I64, length: I32)
         [collects: true, traps: true];
-    /// Copies elements between arrays, the first of which has the module's type `ty`.
-    ArrayCopy array_copy(ty: I32, to: I32, to_index: I32, from: I32, from_index: I32, length: I32)
+    /// Copies elements between arrays.
+    ArrayCopy array_copy(to: I32, to_index: I32, from: I32, from_index: I32, length: I32)
         [collects: true, traps: true];
-    /// Copies from a data segment into an array of the module's type `ty`.
-    ArrayInitData array_init_data(ty: I32, data: I32, array: I32, index: I32, from: I32, length: I32)
+    /// Copies from a data segment into an array.
+    ArrayInitData array_init_data(data: I32, array: I32, index: I32, from: I32, length: I32)
         [collects: true, traps: true];
-    /// Copies from an element segment into an array of the module's type `ty`.
-    ArrayInitElem array_init_elem(ty: I32, elem: I32, array: I32, index: I32, from: I32, length: I32)
+    /// Copies from an element segment into an array.
+    ArrayInitElem array_init_elem(elem: I32, array: I32, index: I32, from: I32, length: I32)
         [collects: true, traps: true];
     /// The id of a function (not null) for objects to refer to it by.
     FuncId func_id(func: I64) -> I32 [collects: false, traps: true];

@@ -58,9 +58,6 @@ pub const HEADER_SIZE: u32 = 8;
 /// The offset of the type id in a header.
 pub const HEADER_TYPE: i32 = 0;
 
-/// The offset of a structure's size, in bytes, in its header.
-pub const HEADER_SIZE_FIELD: i32 = 4;
-
 /// The offset of an array's length, in elements, in its header.
 pub const HEADER_LENGTH: i32 = 4;
 
@@ -257,21 +254,23 @@ pub struct StructLayout {
 impl StructLayout {
     /// The layout of a structure with these fields.
     pub fn new<R>(fields: &[FieldType<R>]) -> StructLayout {
-        let mut end = HEADER_SIZE;
-        let fields = fields
-            .iter()
-            .map(|field| {
-                let slot = Slot::of(&field.storage);
-                let at = end.next_multiple_of(slot.size().min(ALIGNMENT));
-                end = at + slot.size();
-                (at, slot)
-            })
-            .collect();
-        StructLayout {
-            fields,
-            size: end.next_multiple_of(ALIGNMENT),
-        }
+        let slots = fields.iter().map(|field| Slot::of(&field.storage));
+        let (fields, size) = place(HEADER_SIZE, slots);
+        StructLayout { fields, size }
     }
+}
+
+/// Places fields behind what ends at `start`, in order: where each is, and the size of the object.
+fn place(start: u32, slots: impl Iterator<Item = Slot>) -> (Box<[(u32, Slot)]>, u32) {
+    let mut end = start;
+    let fields = slots
+        .map(|slot| {
+            let at = end.next_multiple_of(slot.size().min(ALIGNMENT));
+            end = at + slot.size();
+            (at, slot)
+        })
+        .collect();
+    (fields, end.next_multiple_of(ALIGNMENT))
 }
 
 /// Where the elements of an array are.
@@ -316,21 +315,9 @@ pub struct ExnLayout {
 impl ExnLayout {
     /// The layout of exceptions with a tag of this type.
     pub fn new<R: Copy>(ty: &FuncType<R>) -> ExnLayout {
-        let mut end = EXN_TAG + 4;
-        let fields = ty
-            .params
-            .iter()
-            .map(|&param| {
-                let slot = Slot::of(&StorageType::Val(param));
-                let at = end.next_multiple_of(slot.size().min(ALIGNMENT));
-                end = at + slot.size();
-                (at, slot)
-            })
-            .collect();
-        ExnLayout {
-            fields,
-            size: end.next_multiple_of(ALIGNMENT),
-        }
+        let slots = ty.params.iter().map(|&ty| Slot::of(&StorageType::Val(ty)));
+        let (fields, size) = place(EXN_TAG + 4, slots);
+        ExnLayout { fields, size }
     }
 }
 

@@ -300,7 +300,6 @@ mod calls {
 
     pub(super) fn array_fill(
         i: &Instance,
-        _ty: u32,
         array: u32,
         index: u32,
         low: u64,
@@ -312,7 +311,6 @@ mod calls {
 
     pub(super) fn array_copy(
         i: &Instance,
-        _ty: u32,
         to: u32,
         to_index: u32,
         from: u32,
@@ -324,7 +322,6 @@ mod calls {
 
     pub(super) fn array_init_data(
         i: &Instance,
-        _ty: u32,
         data: u32,
         array: u32,
         index: u32,
@@ -336,7 +333,6 @@ mod calls {
 
     pub(super) fn array_init_elem(
         i: &Instance,
-        _ty: u32,
         elem: u32,
         array: u32,
         index: u32,

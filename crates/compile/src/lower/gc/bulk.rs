@@ -34,43 +34,40 @@ impl Lowering<'_, '_> {
         let (array, index, value) = self.pop3();
         self.before_bulk(length);
         let stored = self.stored_form(value, &self.array_element(ty).storage);
-        let ty = self.index_argument(ty.as_u32());
         let (low, high) = self.raw_bits(stored);
-        self.call_builtin(Builtin::ArrayFill, &[ty, array, index, low, high, length]);
+        self.call_builtin(Builtin::ArrayFill, &[array, index, low, high, length]);
         self.learn_non_null(array);
     }
 
-    /// `array.copy`, to an array of type `ty`
-    pub(super) fn array_copy(&mut self, ty: TypeIndex) {
+    /// `array.copy`
+    pub(super) fn array_copy(&mut self) {
         let (from, from_index, length) = self.pop3();
         let (to, to_index) = self.pop2();
         self.before_bulk(length);
-        let ty = self.index_argument(ty.as_u32());
         self.call_builtin(
             Builtin::ArrayCopy,
-            &[ty, to, to_index, from, from_index, length],
+            &[to, to_index, from, from_index, length],
         );
         self.learn_non_null(to);
         self.learn_non_null(from);
     }
 
     /// `array.init_data`
-    pub(super) fn array_init_data(&mut self, ty: TypeIndex, data: u32) {
-        self.init_from_segment(Builtin::ArrayInitData, ty, data);
+    pub(super) fn array_init_data(&mut self, data: u32) {
+        self.init_from_segment(Builtin::ArrayInitData, data);
     }
 
     /// `array.init_elem`
-    pub(super) fn array_init_elem(&mut self, ty: TypeIndex, elem: u32) {
-        self.init_from_segment(Builtin::ArrayInitElem, ty, elem);
+    pub(super) fn array_init_elem(&mut self, elem: u32) {
+        self.init_from_segment(Builtin::ArrayInitElem, elem);
     }
 
-    fn init_from_segment(&mut self, builtin: Builtin, ty: TypeIndex, segment: u32) {
+    fn init_from_segment(&mut self, builtin: Builtin, segment: u32) {
         let (index, from, length) = self.pop3();
         let array: Value = self.pop();
         self.before_bulk(length);
-        let ty = self.index_argument(ty.as_u32());
         let segment = self.index_argument(segment);
-        self.call_builtin(builtin, &[ty, segment, array, index, from, length]);
+        self.call_builtin(builtin, &[segment, array, index, from, length]);
         self.learn_non_null(array);
     }
 }
