@@ -308,6 +308,9 @@ impl Check<'_> {
         ensure(m.data.len() <= INDEX_SPACE_LIMIT, || {
             "too many segments".to_owned()
         })?;
+        ensure(m.data.is_sorted_by(|a, b| a.index < b.index), || {
+            "data segments out of order".to_owned()
+        })?;
         for segment in &m.data {
             ensure(segment.bytes.start <= segment.bytes.end, || {
                 format!("a data segment at {:?}", segment.bytes)

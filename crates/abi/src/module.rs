@@ -9,8 +9,8 @@
 use crate::const_expr::ConstExpr;
 use crate::features::Features;
 use crate::index::{
-    DefinedFuncIndex, EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex,
-    TypeIndex,
+    DataIndex, DefinedFuncIndex, EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex,
+    TagIndex, TypeIndex,
 };
 use crate::settings::Settings;
 use crate::types::{
@@ -59,10 +59,11 @@ pub struct Module {
     pub start: Option<FuncIndex>,
     /// The element segments.
     pub elements: Vec<ElementSegment>,
-    /// The data segments. Their bytes are in the image's data section.
+    /// The data segments that are left to copy, in ascending order of their indices. Active ones that
+    /// are part of a [`MemoryImage`] are left out: nobody can ask for their bytes, and large programs
+    /// have tens of thousands of them.
     pub data: Vec<DataSegment>,
-    /// For every *defined* memory, its initial contents where they are known before instantiation;
-    /// the active data segments that they cover are marked [`DataMode::InImage`].
+    /// For every *defined* memory, its initial contents where they are known before instantiation.
     pub memory_images: Vec<Option<MemoryImage>>,
     /// Where the contents of the code section begin, in bytes from the beginning of the module: what
     /// addresses in DWARF count from.
@@ -162,6 +163,8 @@ impl ElementItems {
 /// A data segment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DataSegment {
+    /// Which of the module's it is.
+    pub index: DataIndex,
     /// When it is applied.
     pub mode: DataMode,
     /// Its bytes, as a range of the image's data section.
@@ -180,8 +183,6 @@ pub enum DataMode {
         /// Where.
         offset: ConstExpr,
     },
-    /// At instantiation, as part of a [`MemoryImage`]; nothing is left to do.
-    InImage,
 }
 
 /// The initial contents of a linear memory: bytes of the image's data section, page-aligned there, that
@@ -230,6 +231,14 @@ impl MemoryStyle {
 }
 
 impl Module {
+    /// A data segment, unless it became part of a [`MemoryImage`].
+    pub fn data_segment(&self, index: DataIndex) -> Option<&DataSegment> {
+        let at = self
+            .data
+            .binary_search_by_key(&index, |segment| segment.index);
+        Some(&self.data[at.ok()?])
+    }
+
     /// Whether `func` is imported.
     #[inline]
     pub fn is_imported_func(&self, func: FuncIndex) -> bool {

@@ -140,6 +140,7 @@ fn module() -> Module {
             ),
         ],
         data: vec![DataSegment {
+            index: DataIndex::new(0),
             mode: DataMode::Active {
                 memory: MemoryIndex::new(0),
                 offset: expr(&[ConstOp::GlobalGet(GlobalIndex::new(0))]),
@@ -343,6 +344,7 @@ fn segments_that_do_not_fit_are_refused() {
     refused("a data segment", |m| {
         m.data[0].bytes = core::ops::Range { start: 2, end: 1 };
     });
+    refused("out of order", |m| m.data.push(m.data[0].clone()));
 }
 
 #[test]

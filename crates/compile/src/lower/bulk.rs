@@ -21,7 +21,7 @@ use super::table::index_type;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use sarsen_abi::types::IndexType;
-use sarsen_abi::{Builtin, MemoryIndex, TrapCode};
+use sarsen_abi::{Builtin, DataIndex, MemoryIndex, TrapCode};
 use smallvec::SmallVec;
 
 /// The longest copy or fill that does not call the runtime, in bytes.
@@ -176,8 +176,8 @@ impl Lowering<'_, '_> {
     /// `memory.init`
     pub(super) fn memory_init(&mut self, data: u32, memory: u32) {
         let (to, from, length) = self.pop3();
-        let bytes = &self.cx.module.data[data as usize].bytes;
-        let most = bytes.end - bytes.start;
+        let segment = self.cx.module.data_segment(DataIndex::new(data));
+        let most = segment.map_or(0, |segment| segment.bytes.end - segment.bytes.start);
         let length = self.extend_index(length);
         let init = LongOperation {
             length,

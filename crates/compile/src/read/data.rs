@@ -39,15 +39,17 @@ struct Plan {
     section: Range<u64>,
 }
 
-/// Lays out `contents`, the bytes of each of `module.data`, whose modes are known. Sets the
-/// segments' ranges and the images of memories, and returns the data section.
+/// Lays out `contents`, the bytes of each of `module.data`, whose modes are known. Sets the images of
+/// memories, takes the segments that became part of one out, sets the ranges of the others, and returns
+/// the data section.
 pub(super) fn lay_out(module: &mut Module, contents: &[&[u8]]) -> Vec<u8> {
     assert_eq!(module.data.len(), contents.len());
     let plans = plan_images(module, contents);
     let images_end = plans.iter().flatten().map(|plan| plan.section.end).max();
     let mut section = vec![0; images_end.unwrap_or(0) as usize];
     let num_imported = module.num_imports.memories;
-    for (segment, &bytes) in module.data.iter_mut().zip(contents) {
+    module.data.retain_mut(|segment| {
+        let bytes = contents[segment.index.index()];
         if let DataMode::Active { memory, offset } = &segment.mode
             && let Some(plan) = plan_of(&plans, num_imported, *memory)
         {
@@ -56,13 +58,14 @@ pub(super) fn lay_out(module: &mut Module, contents: &[&[u8]]) -> Vec<u8> {
                 let start = (plan.section.start + (address - plan.address)) as usize;
                 section[start..start + bytes.len()].copy_from_slice(bytes);
             }
-            segment.mode = DataMode::InImage;
+            false
         } else {
             let start = section.len() as u64;
             section.extend_from_slice(bytes);
             segment.bytes = start..section.len() as u64;
+            true
         }
-    }
+    });
     module.memory_images = plans.iter().map(|p| memory_image(p.as_ref()?)).collect();
     section
 }

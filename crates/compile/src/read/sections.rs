@@ -12,8 +12,8 @@ use sarsen_abi::module::{
 };
 use sarsen_abi::types::{RefType, ValType};
 use sarsen_abi::{
-    ConstExpr, EntityIndex, Feature, FuncIndex, GlobalIndex, MemoryIndex, Module, TableIndex,
-    TagIndex, TypeIndex,
+    ConstExpr, DataIndex, EntityIndex, Feature, FuncIndex, GlobalIndex, MemoryIndex, Module,
+    TableIndex, TagIndex, TypeIndex,
 };
 use wasmparser::{
     DataKind, DataSectionReader, ElementKind, ElementSectionReader, ExportSectionReader,
@@ -306,7 +306,7 @@ impl<'a> Sections<'a> {
     }
 
     fn data(&mut self, section: DataSectionReader<'a>) -> Result<()> {
-        for segment in section {
+        for (index, segment) in section.into_iter().enumerate() {
             let segment = segment?;
             let mode = match segment.kind {
                 DataKind::Passive => {
@@ -321,7 +321,11 @@ impl<'a> Sections<'a> {
                     offset: self.const_expr(&offset_expr)?,
                 },
             };
-            self.module.data.push(DataSegment { mode, bytes: 0..0 });
+            self.module.data.push(DataSegment {
+                index: DataIndex::new(index as u32),
+                mode,
+                bytes: 0..0,
+            });
             self.data.push(segment.data);
         }
         Ok(())

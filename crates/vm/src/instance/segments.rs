@@ -288,14 +288,16 @@ impl Instance {
         self.write_bytes(memory, dst, bytes, u64::from(src), u64::from(len))
     }
 
-    /// The bytes of a passive segment. A dropped one is empty.
+    /// The bytes of a passive segment. A dropped one is empty, as is one that was applied.
     pub(super) fn passive_data(&self, segment: DataIndex) -> &[u8] {
-        let declared = &self.module.module().data[segment.index()];
-        let passive = matches!(declared.mode, DataMode::Passive);
-        if passive && !self.dropped_data.contains(segment.index()) {
-            self.module.data(&declared.bytes)
-        } else {
-            &[]
+        match self.module.module().data_segment(segment) {
+            Some(declared)
+                if declared.mode == DataMode::Passive
+                    && !self.dropped_data.contains(segment.index()) =>
+            {
+                self.module.data(&declared.bytes)
+            }
+            _ => &[],
         }
     }
 

@@ -120,8 +120,9 @@ fn writer(last_offset: i32) -> Builder {
     };
     builder.module.elements = vec![element(active(1), &[f, f])];
     builder.data = b"abcdef".to_vec();
-    builder.module.data = [(10, 0..3), (last_offset, 3..6)]
-        .map(|(at, bytes)| DataSegment {
+    builder.module.data = [(0, 10, 0..3), (1, last_offset, 3..6)]
+        .map(|(index, at, bytes)| DataSegment {
+            index: DataIndex::new(index),
             mode: DataMode::Active {
                 memory,
                 offset: i32_expr(at),
@@ -210,6 +211,7 @@ fn passive_segments_are_read_within_bounds_until_they_are_dropped() {
     ];
     builder.data = b"hello".to_vec();
     builder.module.data = vec![DataSegment {
+        index: DataIndex::new(0),
         mode: DataMode::Passive,
         bytes: 0..5,
     }];

@@ -1,6 +1,7 @@
 //! Where data segments go, and which memories start from an image.
 
 use super::{read_ok, wasm};
+use sarsen_abi::DataIndex;
 use sarsen_abi::module::{DataMode, IMAGE_PAGE_SIZE, MemoryImage, Module};
 
 /// Reads a module, and gives what it declares and its data section.
@@ -26,8 +27,7 @@ fn later_segments_overwrite_earlier_ones_in_an_image() {
            (data (i32.const 10) "aaaa") (data (i32.const 12) "bbbb") (data (i32.const 11) "c")"#,
     );
     assert_eq!(&contents(&module, &data)[8..20], b"\0\0acbbbb\0\0\0\0");
-    assert!(module.data.iter().all(|s| s.mode == DataMode::InImage));
-    assert_eq!(module.data[0].bytes, 0..0);
+    assert_eq!(module.data, []);
 }
 
 #[test]
@@ -48,12 +48,13 @@ fn passive_segments_follow_the_images() {
     let (module, data) =
         lay_out(r#"(memory 1) (data "passive") (data (i32.const 0) "active") (data "too")"#);
     assert_eq!(module.data[0].mode, DataMode::Passive);
-    let bytes = |i: usize| {
-        let range = &module.data[i].bytes;
-        &data[range.start as usize..range.end as usize]
+    let bytes = |i: u32| {
+        let range = &module.data_segment(DataIndex::new(i))?.bytes;
+        Some(&data[range.start as usize..range.end as usize])
     };
-    assert_eq!(bytes(0), b"passive");
-    assert_eq!(bytes(2), b"too");
+    assert_eq!(bytes(0), Some(&b"passive"[..]));
+    assert_eq!(bytes(1), None);
+    assert_eq!(bytes(2), Some(&b"too"[..]));
     assert_eq!(module.data[0].bytes.start, IMAGE_PAGE_SIZE);
     assert_eq!(&contents(&module, &data)[..6], b"active");
 }
@@ -75,10 +76,7 @@ fn each_memory_has_its_own_image() {
 fn assert_no_image(text: &str) {
     let (module, _) = lay_out(text);
     assert!(module.memory_images.iter().all(Option::is_none), "{text}");
-    assert!(
-        module.data.iter().all(|s| s.mode != DataMode::InImage),
-        "{text}"
-    );
+    assert_eq!(module.data.len(), text.matches("(data").count(), "{text}");
 }
 
 #[test]
@@ -103,7 +101,7 @@ fn a_segment_that_does_not_fit_is_left_to_fail_at_instantiation() {
 fn an_empty_segment_that_fits_needs_no_image() {
     let (module, data) = lay_out(r#"(memory 1) (data (i32.const 65536) "")"#);
     assert_eq!(module.memory_images, [None]);
-    assert_eq!(module.data[0].mode, DataMode::InImage);
+    assert_eq!(module.data, []);
     assert!(data.is_empty());
 }
 
