@@ -235,8 +235,8 @@ impl Reservation {
     ) -> io::Result<()> {
         /// Linux 6.13 and later.
         const MADV_GUARD_INSTALL: libc::c_int = 102;
-        /// `PIDFD_SELF_THREAD_GROUP`, Linux 6.14 and later.
-        const SELF: libc::c_int = -20000;
+        /// `PIDFD_SELF_THREAD`, Linux 6.14 and later. (The number for the whole process has changed since.)
+        const SELF: libc::c_int = -10000;
         let ranges: Vec<libc::iovec> = (0..count)
             .map(|i| libc::iovec {
                 iov_base: self.range(offset + i * stride, len).cast(),
