@@ -1,10 +1,12 @@
-//! What objects cost the host: reading and writing fields, allocating, and handles.
+//! What objects cost the host: reading and writing fields, allocating, and handles. And what loops over the
+//! elements of an array cost a guest, beside the same loops over linear memory.
 
+use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use sarsen::{
-    AnyRef, ArrayRef, ArrayRefPre, ArrayType, Engine, ExternRef, FieldType, I31, Mutability,
-    OwnedRooted, RootScope, Rooted, StorageType, Store, StructRef, StructRefPre, StructType, Val,
-    ValType,
+    AnyRef, ArrayRef, ArrayRefPre, ArrayType, Engine, ExternRef, FieldType, I31, Instance, Module,
+    Mutability, OwnedRooted, RootScope, Rooted, StorageType, Store, StructRef, StructRefPre,
+    StructType, TypedFunc, Val, ValType,
 };
 
 /// How many handles a scope is given before it ends: a scope costs something, too.
@@ -123,6 +125,61 @@ fn is_struct(bencher: Bencher<'_, '_>) {
     let (store, _, object) = store();
     let any = object.to_anyref();
     bencher.bench_local(move || black_box(any).is_struct(&store).unwrap());
+}
+
+/// Sums, and sums so far in place, of the elements of an array, and of as many numbers in memory.
+const LOOPS: &str = r#"(module
+  (type $ints (array (mut i32)))
+  (memory 1)
+  (global $array (ref $ints) (array.new $ints (i32.const 3) (i32.const 4096)))
+  (func $sum_array (param $a (ref null $ints)) (result i32) (local $i i32) (local $sum i32)
+    (block $out (loop $l
+      (br_if $out (i32.ge_s (local.get $i) (array.len (local.get $a))))
+      (local.set $sum (i32.add (local.get $sum) (array.get $ints (local.get $a) (local.get $i))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $l)))
+    (local.get $sum))
+  (func $sum_memory (param $length i32) (result i32) (local $i i32) (local $sum i32)
+    (block $out (loop $l
+      (br_if $out (i32.ge_s (local.get $i) (local.get $length)))
+      (local.set $sum
+        (i32.add (local.get $sum) (i32.load (i32.shl (local.get $i) (i32.const 2)))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $l)))
+    (local.get $sum))
+  (func $add_array (param $a (ref null $ints)) (result i32) (local $i i32) (local $sum i32)
+    (block $out (loop $l
+      (br_if $out (i32.ge_s (local.get $i) (array.len (local.get $a))))
+      (local.set $sum (i32.add (local.get $sum) (array.get $ints (local.get $a) (local.get $i))))
+      (array.set $ints (local.get $a) (local.get $i) (local.get $sum))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $l)))
+    (local.get $sum))
+  (func $add_memory (param $length i32) (result i32) (local $i i32) (local $sum i32)
+    (block $out (loop $l
+      (br_if $out (i32.ge_s (local.get $i) (local.get $length)))
+      (local.set $sum
+        (i32.add (local.get $sum) (i32.load (i32.shl (local.get $i) (i32.const 2)))))
+      (i32.store (i32.shl (local.get $i) (i32.const 2)) (local.get $sum))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $l)))
+    (local.get $sum))
+  (func (export "sum of an array") (result i32) (call $sum_array (global.get $array)))
+  (func (export "sum of memory") (result i32) (call $sum_memory (i32.const 4096)))
+  (func (export "array in place") (result i32) (call $add_array (global.get $array)))
+  (func (export "memory in place") (result i32) (call $add_memory (i32.const 4096))))"#;
+
+/// What is shown is for one element.
+#[divan::bench(args = ["sum of an array", "sum of memory", "array in place", "memory in place"])]
+fn loops(bencher: Bencher<'_, '_>, name: &str) {
+    let engine = Engine::default();
+    let module = Module::new(&engine, LOOPS).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let run: TypedFunc<(), i32> = instance.get_typed_func(&mut store, name).unwrap();
+    bencher
+        .counter(ItemsCount::new(4096u32))
+        .bench_local(move || run.call(&mut store, ()).unwrap());
 }
 
 fn main() {

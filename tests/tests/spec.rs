@@ -56,6 +56,10 @@ const UNFINISHED: &[(Proposal, Feature)] = &[
 /// Scripts of our own, about what the official ones leave out.
 const OWN: &[(&str, &str)] = &[
     (
+        "array-loops.wast",
+        include_str!("../scripts/array-loops.wast"),
+    ),
+    (
         "exceptions.wast",
         include_str!("../scripts/exceptions.wast"),
     ),

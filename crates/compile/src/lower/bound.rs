@@ -9,12 +9,12 @@ use cranelift_codegen::ir::{DataFlowGraph, InstructionData, Opcode, Value, Value
 const MAX_DEPTH: u32 = 4;
 
 /// An upper bound of `value`, an integer of at most 64 bits, as an unsigned number.
-pub(super) fn upper_bound(dfg: &DataFlowGraph, value: Value) -> u64 {
+pub(crate) fn upper_bound(dfg: &DataFlowGraph, value: Value) -> u64 {
     bound(dfg, value, MAX_DEPTH)
 }
 
 /// The value of `value` as an unsigned number, if it is a constant.
-pub(super) fn constant(dfg: &DataFlowGraph, value: Value) -> Option<u64> {
+pub(crate) fn constant(dfg: &DataFlowGraph, value: Value) -> Option<u64> {
     let ValueDef::Result(inst, 0) = dfg.value_def(value) else {
         return None;
     };

@@ -65,8 +65,17 @@ pub(super) struct Lowering<'m, 'f> {
     pub(super) handlers: Handlers,
     entry: EntryBlock,
     references: EntitySet<Value>,
+    /// The instructions that trap if an index is beyond an array's end.
+    pub(super) array_checks: Vec<Inst>,
     /// How many values are passed to blocks and calls.
     passed: usize,
+}
+
+/// What a lowering leaves besides the code.
+pub(super) struct Finished {
+    pub(super) source: SourceTable,
+    pub(super) references: EntitySet<Value>,
+    pub(super) array_checks: Vec<Inst>,
 }
 
 /// A function whose instructions are being lowered: the one that is compiled, or one inlined.
@@ -165,6 +174,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
                 loads: HashMap::new(),
             },
             references: EntitySet::new(),
+            array_checks: Vec::new(),
             passed: 0,
         }
     }
@@ -199,17 +209,18 @@ impl<'m, 'f> Lowering<'m, 'f> {
     }
 
     /// Finishes the function.
-    pub(super) fn finish(
-        mut self,
-        target: TargetFrontendConfig,
-    ) -> (SourceTable, EntitySet<Value>) {
+    pub(super) fn finish(mut self, target: TargetFrontendConfig) -> Finished {
         self.mark_cold_blocks();
         self.builder
             .make_stack_map_alias_region(Box::new(|regions, _, _, _| {
                 Some(Region::Frame.intern(regions))
             }));
         self.builder.finalize(target);
-        (self.source.finish(), self.references)
+        Finished {
+            source: self.source.finish(),
+            references: self.references,
+            array_checks: self.array_checks,
+        }
     }
 
     /// Counts values that are passed to a block or call.
@@ -385,7 +396,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
 }
 
 /// Cranelift's form of a trap code.
-pub(super) const fn trap_code(code: TrapCode) -> ir::TrapCode {
+pub(crate) const fn trap_code(code: TrapCode) -> ir::TrapCode {
     ir::TrapCode::unwrap_user(code.byte())
 }
 

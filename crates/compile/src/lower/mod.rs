@@ -9,7 +9,6 @@
 //! | `dispatch` | tells which of the following an instruction belongs to |
 //! | `continuations` | making, resuming and suspending continuations |
 //! | `control` | blocks, branches, returns, code that cannot be reached |
-//! | `exceptions`, `legacy` | throwing and catching, as in the standard and as before it |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
 //! | `atomic` | atomic accesses, fences, waiting and notifying |
@@ -69,6 +68,8 @@ mod wide;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bound::{constant, upper_bound};
+pub(crate) use function::trap_code;
 pub(crate) use module_context::ModuleContext;
 pub(crate) use signature::{builtin_signature, wasm_signature};
 pub(crate) use simd::RelaxedSimd;
@@ -95,6 +96,8 @@ pub(crate) struct LoweredFunction {
         expect(dead_code, reason = "the checker does not run in release builds")
     )]
     pub(crate) references: EntitySet<ir::Value>,
+    /// The instructions that trap if an index is beyond an array's end, as they were lowered.
+    pub(crate) array_checks: Vec<ir::Inst>,
 }
 
 /// Lowers one function of a module. `builders` is memory to reuse.
@@ -113,7 +116,7 @@ pub(crate) fn lower_function(
     let mut lowering = Lowering::new(cx, index, &mut clif, builders);
     let lowered = lowering.lower_own_body();
     // An error leaves blocks unfinished, which the builder must not see when it finishes.
-    let (source, references) = match lowered {
+    let finished = match lowered {
         Ok(()) => lowering.finish(target),
         Err(error) => {
             *builders = FunctionBuilderContext::new();
@@ -122,7 +125,8 @@ pub(crate) fn lower_function(
     };
     Ok(LoweredFunction {
         clif,
-        source,
-        references,
+        source: finished.source,
+        references: finished.references,
+        array_checks: finished.array_checks,
     })
 }

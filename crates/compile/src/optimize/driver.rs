@@ -161,6 +161,9 @@ impl Job<'_, '_> {
             panic!("function {}: {violation}\n{}", func.as_u32(), lowered.clif);
         }
         workspace.context.func = lowered.clif;
+        if !lowered.array_checks.is_empty() {
+            super::ranges::remove_checks(&mut workspace.context, &lowered.array_checks);
+        }
         self.generate(CodeKind::Wasm(func), lowered.source, workspace)
             .map_err(|error| error.in_function(cx.module.func_index(func)))
     }

@@ -132,8 +132,10 @@ impl Lowering<'_, '_> {
         length
     }
 
-    /// An element of an array. An index past the end traps without a branch: the element's offset is
-    /// replaced by zero, also under misspeculation, where the access faults.
+    /// An element of an array. An index past the end traps.
+    ///
+    /// What runs ahead of the check, when the processor takes it to succeed, reads the store's own heap,
+    /// as an access after a cast does: see decision 7. `optimize/ranges.rs` finds checks that others cover.
     pub(super) fn array_place(
         &mut self,
         array: Value,
@@ -145,30 +147,24 @@ impl Lowering<'_, '_> {
         let length = self.array_length(array);
         let dfg = &self.builder.func.dfg;
         let exists = constant(dfg, length).is_some_and(|length| upper_bound(dfg, index) < length);
+        if !exists {
+            let is_past_end =
+                self.builder
+                    .ins()
+                    .icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
+            let code = trap_code(TrapCode::ArrayOutOfBounds);
+            let check = self.builder.ins().trapnz(is_past_end, code);
+            self.array_checks.push(check);
+        }
         let distance = self
             .builder
             .ins()
             .ishl_imm_u(index, i64::from(size.ilog2()));
         let offset = self.builder.ins().iadd(array, distance);
-        let mut offset = self.builder.ins().uextend(I64, offset);
-        let mut code = TrapCode::HeapCorruption;
-        if !exists {
-            code = TrapCode::ArrayOutOfBounds;
-            let is_past_end =
-                self.builder
-                    .ins()
-                    .icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
-            let nowhere = self.iconst(I64, 0);
-            offset = self
-                .builder
-                .ins()
-                .select_spectre_guard(is_past_end, nowhere, offset);
-        }
-        let base = self.heap_base();
         Place {
-            address: self.builder.ins().iadd(base, offset),
+            address: self.heap_address(offset),
             offset: HEADER_SIZE as i32,
-            flags: self.heap_flags(region, code, size),
+            flags: self.heap_flags(region, TrapCode::HeapCorruption, size),
         }
     }
 }

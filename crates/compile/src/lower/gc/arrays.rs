@@ -137,6 +137,10 @@ impl<'m> Lowering<'m, '_> {
             }
         };
         let array = array.expect("it has a result");
+        // In another block, Cranelift makes constants anew that the call takes, and does not keep them.
+        let next = self.builder.create_block();
+        self.builder.ins().jump(next, &[]);
+        self.continue_in(next);
         self.note_new(array, HeapType::ConcreteArray(ty));
         array
     }

@@ -10,12 +10,13 @@ mod gc;
 mod hints;
 mod inlining;
 mod large;
+mod ranges;
 mod suite;
 mod vectors;
 
 use super::{LoweredFunction, ModuleContext, RelaxedSimd, lower_function};
 use crate::error::Result;
-use crate::optimize::check_safepoints;
+use crate::optimize::{check_safepoints, remove_checks};
 use crate::read::Translation;
 use crate::{read, target};
 use cranelift_codegen::control::ControlPlane;
@@ -107,6 +108,7 @@ fn compile(function: &LoweredFunction, isa: &OwnedTargetIsa) -> CompiledCode {
     check_safepoints(&function.clif, &function.references)
         .unwrap_or_else(|violation| panic!("{violation}\n{}", function.clif));
     let mut context = Context::for_function(function.clif.clone());
+    remove_checks(&mut context, &function.array_checks);
     context.set_disasm(true);
     context
         .compile(&**isa, &mut ControlPlane::default())
