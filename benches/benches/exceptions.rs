@@ -42,6 +42,21 @@ const MODULE: &str = r#"(module
           (br_if $again (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1))))))
       (return))
     (drop))
+  (global $sum (mut i32) (i32.const 0))
+  ;; Too large to be inlined; it does nothing but if its argument is zero, which it is once.
+  (func $quiet (type $t) (if (i32.eqz (local.get 0)) (then QUIET)))
+  (func (export "quiet") (param $rounds i32) (param $unused i32) (param $unused2 i32)
+    (loop $again
+      (call $quiet (local.get $rounds))
+      (br_if $again (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1))))))
+  (func (export "quiet in loop") (param $rounds i32) (param $unused i32) (param $unused2 i32)
+    (block $h (result i32)
+      (try_table (catch $e $h)
+        (loop $again
+          (call $quiet (local.get $rounds))
+          (br_if $again (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1))))))
+      (return))
+    (drop))
   (func $leaf (param i32) (if (i32.and (local.get 0) (i32.const 1)) (then (throw $e (local.get 0)))))
   (func (export "inlined") (param $rounds i32) (param $unused i32) (param $unused2 i32)
     (loop $again
@@ -56,7 +71,8 @@ const ROUNDS: i32 = 10_000;
 
 fn rounds(bencher: Bencher<'_, '_>, name: &str, depth: i32, first: i32) {
     let engine = Engine::default();
-    let module = Module::new(&engine, MODULE).unwrap();
+    let quiet = "(global.set $sum (i32.add (global.get $sum) (i32.const 1)))".repeat(20);
+    let module = Module::new(&engine, MODULE.replace("QUIET", &quiet)).unwrap();
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
     let run: TypedFunc<(i32, i32, i32), ()> = instance.get_typed_func(&mut store, name).unwrap();
@@ -101,6 +117,17 @@ fn call_with_handlers(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn call_in_a_handler_around_the_loop(bencher: Bencher<'_, '_>) {
     rounds(bencher, "in loop", 0, 2);
+}
+
+/// A callee that cannot throw, without a handler around the loop and with one.
+#[divan::bench]
+fn call_of_what_cannot_throw(bencher: Bencher<'_, '_>) {
+    rounds(bencher, "quiet", 0, 0);
+}
+
+#[divan::bench]
+fn call_of_what_cannot_throw_in_a_handler(bencher: Bencher<'_, '_>) {
+    rounds(bencher, "quiet in loop", 0, 0);
 }
 
 fn main() {

@@ -41,6 +41,8 @@ pub(super) enum Transfer {
 pub(super) enum Callee {
     /// Code of the image.
     Known(ir::FuncRef),
+    /// Code of the image that throws no exception.
+    Quiet(ir::FuncRef),
     /// Code at an address.
     Pointer(Value),
 }
@@ -69,7 +71,12 @@ impl Lowering<'_, '_> {
         }
         let signature = self.signature(ty);
         let code = self.import(CodeKind::Wasm(defined), |_| signature);
-        self.invoke(Callee::Known(code), self.vmctx, ty, transfer);
+        let callee = if self.cx.may_throw(defined) {
+            Callee::Known(code)
+        } else {
+            Callee::Quiet(code)
+        };
+        self.invoke(callee, self.vmctx, ty, transfer);
         Ok(())
     }
 
@@ -160,7 +167,9 @@ impl Lowering<'_, '_> {
         args.extend(self.stack.drain(first..));
         if transfer == Transfer::Tail && self.is_own_frame() {
             match callee {
-                Callee::Known(code) => self.builder.ins().return_call(code, &args),
+                Callee::Known(code) | Callee::Quiet(code) => {
+                    self.builder.ins().return_call(code, &args)
+                }
                 Callee::Pointer(code) => {
                     let signature = self.signature(ty);
                     self.builder

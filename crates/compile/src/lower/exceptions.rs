@@ -395,6 +395,7 @@ impl Lowering<'_, '_> {
         signature: SigRef,
         args: &[Value],
     ) -> Values {
+        let scope = scope.filter(|_| !matches!(callee, Callee::Quiet(_)));
         let reachable = scope.map(|scope| self.reachable(scope));
         if let Some(reachable) = reachable
             && !reachable.is_empty()
@@ -402,7 +403,7 @@ impl Lowering<'_, '_> {
             return self.try_call(&reachable, callee, signature, args);
         }
         let call = match callee {
-            Callee::Known(code) => self.builder.ins().call(code, args),
+            Callee::Known(code) | Callee::Quiet(code) => self.builder.ins().call(code, args),
             Callee::Pointer(code) => self.builder.ins().call_indirect(signature, code, args),
         };
         Values::from_slice(self.builder.inst_results(call))
@@ -458,7 +459,9 @@ impl Lowering<'_, '_> {
         let table = ExceptionTableData::new(signature, normal, items);
         let table = dfg.exception_tables.push(table);
         match callee {
-            Callee::Known(code) => self.builder.ins().try_call(code, args, table),
+            Callee::Known(code) | Callee::Quiet(code) => {
+                self.builder.ins().try_call(code, args, table)
+            }
             Callee::Pointer(code) => self.builder.ins().try_call_indirect(code, args, table),
         };
         self.continue_in(returned);

@@ -9,6 +9,7 @@
 //! | `dispatch` | tells which of the following an instruction belongs to |
 //! | `continuations` | making, resuming and suspending continuations |
 //! | `control` | blocks, branches, returns, code that cannot be reached |
+//! | `exceptions`, `legacy` | throwing and catching, as in the standard and as before it |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
 //! | `atomic` | atomic accesses, fences, waiting and notifying |
@@ -20,6 +21,7 @@
 //! | `hint` | which blocks seldom run |
 //! | `function` | the state of a lowering: operands, references, entry-block values |
 //! | `signature`, `region`, `source`, `bound` | types, alias regions, source points, upper bounds of values |
+//! | `throwing` | which functions cannot throw |
 //! | `facts`, `loops` | what is known of references: their types, the lengths of arrays; how loops keep it |
 //! | `module_context` | what all lowerings of a module share |
 //!
@@ -63,6 +65,7 @@ mod signature;
 mod simd;
 mod source;
 mod table;
+mod throwing;
 mod wide;
 
 #[cfg(test)]

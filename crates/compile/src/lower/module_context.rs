@@ -2,6 +2,7 @@
 
 use super::inline::{self, Candidate};
 use super::simd::RelaxedSimd;
+use super::throwing::Throwing;
 use crate::read::Body;
 use sarsen_abi::heap::StructLayout;
 use sarsen_abi::types::{CompositeType, FieldType};
@@ -23,6 +24,8 @@ pub(crate) struct ModuleContext<'a> {
     pub(crate) layout: VmCtxLayout,
     /// What is known of each function as a candidate for inlining, once somebody asked.
     candidates: Box<[OnceLock<Option<Candidate>>]>,
+    /// Which functions may throw.
+    throwing: Throwing,
     /// Where the fields of each structure type are, once somebody asked.
     layouts: Box<[OnceLock<StructLayout>]>,
 }
@@ -43,6 +46,7 @@ impl<'a> ModuleContext<'a> {
             relaxed_simd,
             layout: VmCtxLayout::new(module),
             candidates: bodies.iter().map(|_| OnceLock::new()).collect(),
+            throwing: Throwing::find(module, bodies),
             layouts: module.types.iter().map(|_| OnceLock::new()).collect(),
         }
     }
@@ -50,6 +54,11 @@ impl<'a> ModuleContext<'a> {
     /// The body of a function.
     pub(super) fn body(&self, func: DefinedFuncIndex) -> &'a Body<'a> {
         &self.bodies[func.index()]
+    }
+
+    /// Whether a call of `func` may end with an exception.
+    pub(super) fn may_throw(&self, func: DefinedFuncIndex) -> bool {
+        self.throwing.may_throw(func)
     }
 
     /// The fields of a structure type.

@@ -1,8 +1,8 @@
 //! Properties of the code that exceptions become, and what it takes at the limits.
 
-use super::{clif, count, isa, lower_all};
+use super::{clif, count, isa, lower_all, lower_with};
 use cranelift_codegen::verify_function;
-use sarsen_abi::Settings;
+use sarsen_abi::{Feature, Features, Settings};
 
 fn function(code: &str) -> String {
     clif(&format!("(module {IMPORTS} {code})"))
@@ -86,6 +86,70 @@ fn calls_outside_of_handlers_stay_what_they_were() {
     assert_eq!(count(&code, "try_call"), 0, "{code}");
 }
 
+/// Whether a call of `$f` inside of a handler keeps the handler; `functions` define `$f`.
+fn keeps_handler(functions: &str) -> bool {
+    let mut features = Features::default();
+    features.set(Feature::StackSwitching, true);
+    let settings = Settings {
+        inlining: false,
+        ..Settings::default()
+    };
+    let module = format!(
+        "(module
+           (func $host (import \"\" \"\"))
+           (type $t (func)) (type $c (cont $t))
+           (tag $a) (table funcref (elem $host)) (elem declare func $host $f)
+           {functions}
+           (func (block $h (try_table (catch_all $h) (call $f)))))"
+    );
+    let wasm = wat::parse_str(module).expect("a test's module is well-formed");
+    let functions = lower_with(&wasm, &settings, features).expect("it is supported");
+    let code = functions.last().expect("it has one").clif.to_string();
+    assert_eq!(count(&code, "call fn"), 1, "{code}");
+    count(&code, "try_call") == 1
+}
+
+#[test]
+fn a_call_of_what_cannot_throw_has_no_handler() {
+    for quiet in [
+        "(func $f (call $f) (call $f))",
+        "(func $f (call $g) (call $f)) (func $g (call $f) (call $g))",
+        "(func $f (call $f) (call $f) (drop (i32.div_s (i32.const 1) (i32.const 0))) (unreachable))",
+        "(func $f (call $f) (call $f) (drop (cont.new $c (ref.func $host))))",
+    ] {
+        assert!(!keeps_handler(quiet), "{quiet}");
+    }
+}
+
+#[test]
+fn a_call_of_what_may_throw_has_its_handler() {
+    let again = "(call $f) (call $f)";
+    for throwing in [
+        "(throw $a)",
+        "(throw_ref (ref.null exn))",
+        "(call $host)",
+        "(return_call $host)",
+        "(call_indirect (type $t) (i32.const 0))",
+        "(return_call_indirect (type $t) (i32.const 0))",
+        "(call_ref $t (ref.func $host))",
+        "(return_call_ref $t (ref.null $t))",
+        "(resume $c (ref.null $c))",
+        "(resume_throw $c $a (ref.null $c))",
+        "(suspend $a)",
+        "(return_call $g)",
+        "(call $g)",
+    ] {
+        let g = "(func $g (call $g) (call $k)) (func $k (call $k) (call $k) (throw $a))";
+        let functions = format!("(func $f {again} {throwing}) {g}");
+        assert!(keeps_handler(&functions), "{throwing}");
+        // It is found through functions before and after.
+        let functions = format!(
+            "(func $f {again} (call $m)) (func $m (call $m) (call $n)) (func $n (call $n) {throwing}) {g}"
+        );
+        assert!(keeps_handler(&functions), "{throwing}");
+    }
+}
+
 fn lower(wat: &str) -> Result<(), String> {
     let settings = Settings::default();
     let wasm = wat::parse_str(wat).expect("a test's module is well-formed");
@@ -102,7 +166,7 @@ fn many_nested_handlers_of_one_tag_take_no_square_of_their_number() {
     let open = "try_table (catch $a 0) ".repeat(20_000);
     let close = "end ".repeat(20_000);
     lower(&format!(
-        "(module (tag $a) (func $f) (func {open} call $g {close}) (func $g (call $g) (call $f)))"
+        "(module (func $f (import \"\" \"\")) (tag $a) (func {open} call $f {close}))"
     ))
     .unwrap();
 }
@@ -115,7 +179,7 @@ fn more_handlers_than_a_function_may_have_are_refused() {
         .collect();
     let close = "end ".repeat(5_000);
     let error = lower(&format!(
-        "(module {tags} (func {open} {close}) (func $g (call $g) (call $g)))"
+        "(module (func $g (import \"\" \"\")) {tags} (func {open} {close}))"
     ));
     assert!(error.unwrap_err().contains("too large"));
 
@@ -125,9 +189,8 @@ fn more_handlers_than_a_function_may_have_are_refused() {
         .collect();
     let clauses: String = (0..1_100).map(|n| format!("(catch $t{n} 0) ")).collect();
     let error = lower(&format!(
-        "(module {tags} (func (block (result {many}) (try_table {clauses} (call $g)) unreachable)
-           unreachable)
-           (func $g (call $g) (call $g)))"
+        "(module (func $g (import \"\" \"\")) {tags}
+           (func (block (result {many}) (try_table {clauses} (call $g)) unreachable) unreachable))"
     ));
     assert!(error.unwrap_err().contains("too large"));
 }
