@@ -201,7 +201,7 @@ impl Lowering<'_, '_> {
             O::F64ReinterpretI64 => self.reinterpret(F64),
 
             _ if self.dispatch_vector(operator) || self.dispatch_atomic(operator) => {}
-            _ if self.dispatch_gc(operator)? => {}
+            _ if self.dispatch_gc(operator) => {}
             _ if self.dispatch_continuations(operator)? => {}
             _ => return Err(unsupported(operator, offset)),
         }

@@ -10,24 +10,20 @@ use super::super::facts::bottom;
 use super::super::function::{Lowering, malformed, trap_code};
 use super::super::signature::{POINTER, Repr, parsed_heap_type, parsed_ref_type};
 use super::types::{Objects, TypeTest};
-use crate::error::{CompileError, Result};
+use crate::error::Result;
 use cranelift_codegen::ir::types::I32;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
-use sarsen_abi::types::{AbstractHeapType, HeapType, RefType};
+use sarsen_abi::types::{AbstractHeapType, HeapType, Hierarchy, RefType};
 use sarsen_abi::{Builtin, TrapCode};
 use wasmparser::{Operator, OperatorsReader};
 
 impl Lowering<'_, '_> {
-    /// The test of whether a reference is of type `target`.
-    fn type_test(&self, reference: Value, target: RefType) -> Result<TypeTest> {
+    /// The test of whether a reference is of type `target`, which is none of continuations: to those there
+    /// are no casts.
+    fn type_test(&self, reference: Value, target: RefType) -> TypeTest {
+        debug_assert_ne!(target.heap.hierarchy(), Hierarchy::Cont);
         let known = self.known_type(reference, target.heap.hierarchy());
-        let test = TypeTest::new(self.cx.module, known, target);
-        if matches!(target.heap, HeapType::ConcreteCont(_)) && test.outcome().is_none() {
-            return Err(CompileError::new(
-                "casts to types of continuations are not supported",
-            ));
-        }
-        Ok(test)
+        TypeTest::new(self.cx.module, known, target)
     }
 
     /// The branches of a test whose outcome is open, to the first block if it passes, else to the second;
@@ -74,14 +70,14 @@ impl Lowering<'_, '_> {
     }
 
     /// `ref.test`
-    pub(super) fn ref_test(&mut self, heap: wasmparser::HeapType, nullable: bool) -> Result<()> {
+    pub(super) fn ref_test(&mut self, heap: wasmparser::HeapType, nullable: bool) {
         let reference = self.pop();
         let heap = parsed_heap_type(self.cx.module, heap);
-        let test = self.type_test(reference, RefType { nullable, heap })?;
+        let test = self.type_test(reference, RefType { nullable, heap });
         if let Some(passes) = test.outcome() {
             let result = self.iconst(I32, i64::from(passes));
             self.push(result);
-            return Ok(());
+            return;
         }
         let blocks = self.branches_of(reference, test);
         let done = self.builder.create_block();
@@ -93,7 +89,6 @@ impl Lowering<'_, '_> {
         }
         self.continue_in(done);
         self.push(result);
-        Ok(())
     }
 
     /// If `operator` is a test of a type, and the next instruction branches on it: lowers both, and returns
@@ -126,7 +121,7 @@ impl Lowering<'_, '_> {
         let reference = *self.stack.last().expect("validated: an operand");
         let heap = parsed_heap_type(self.cx.module, hty);
         let target = RefType { nullable, heap };
-        let test = self.type_test(reference, target)?;
+        let test = self.type_test(reference, target);
         if test.outcome().is_some() {
             return Ok(false);
         }
@@ -161,17 +156,17 @@ impl Lowering<'_, '_> {
     }
 
     /// `ref.cast`
-    pub(super) fn ref_cast(&mut self, heap: wasmparser::HeapType, nullable: bool) -> Result<()> {
+    pub(super) fn ref_cast(&mut self, heap: wasmparser::HeapType, nullable: bool) {
         let reference = self.pop();
         let heap = parsed_heap_type(self.cx.module, heap);
         let target = RefType { nullable, heap };
-        let test = self.type_test(reference, target)?;
+        let test = self.type_test(reference, target);
         match test.outcome() {
             Some(true) => {}
             Some(false) => {
                 self.cast_failed(reference, target);
                 self.stop();
-                return Ok(());
+                return;
             }
             None => {
                 let [yes, no] = self.branches_of(reference, test);
@@ -183,7 +178,6 @@ impl Lowering<'_, '_> {
         }
         let result = self.as_type(reference, target);
         self.push(result);
-        Ok(())
     }
 
     /// Traps, because a reference is not of type `target`.
@@ -210,15 +204,10 @@ impl Lowering<'_, '_> {
     }
 
     /// `br_on_cast`, and, if not `on_success`, `br_on_cast_fail`
-    pub(super) fn br_on_cast(
-        &mut self,
-        depth: u32,
-        target: wasmparser::RefType,
-        on_success: bool,
-    ) -> Result<()> {
+    pub(super) fn br_on_cast(&mut self, depth: u32, target: wasmparser::RefType, on_success: bool) {
         let reference = *self.stack.last().expect("validated: an operand");
         let target = parsed_ref_type(self.cx.module, target);
-        let test = self.type_test(reference, target)?;
+        let test = self.type_test(reference, target);
         match test.outcome() {
             Some(passes) => {
                 if passes {
@@ -236,7 +225,6 @@ impl Lowering<'_, '_> {
                 self.branch_with_cast(depth, reference, target, on_success, [yes, no]);
             }
         }
-        Ok(())
     }
 
     fn branch_with_cast(

@@ -33,7 +33,6 @@ mod types;
 pub(super) use exceptions::Arguments;
 
 use super::function::Lowering;
-use crate::error::Result;
 use sarsen_abi::heap::Slot;
 use sarsen_abi::types::CompositeType;
 use sarsen_abi::{Module, TypeIndex};
@@ -51,7 +50,7 @@ const MAX_TEST_BLOCKS: u64 = 8;
 impl Lowering<'_, '_> {
     /// Lowers an instruction on objects; returns whether it is one.
     #[rustfmt::skip]
-    pub(super) fn dispatch_gc(&mut self, operator: &Operator<'_>) -> Result<bool> {
+    pub(super) fn dispatch_gc(&mut self, operator: &Operator<'_>) -> bool {
         use Operator as O;
         match *operator {
             O::StructNew { struct_type_index } => self.struct_new(TypeIndex::new(struct_type_index)),
@@ -79,18 +78,18 @@ impl Lowering<'_, '_> {
             O::I31GetS => self.i31_get(true),
             O::I31GetU => self.i31_get(false),
 
-            O::RefTestNonNull { hty } => self.ref_test(hty, false)?,
-            O::RefTestNullable { hty } => self.ref_test(hty, true)?,
-            O::RefCastNonNull { hty } => self.ref_cast(hty, false)?,
-            O::RefCastNullable { hty } => self.ref_cast(hty, true)?,
-            O::BrOnCast { relative_depth, to_ref_type, .. } => self.br_on_cast(relative_depth, to_ref_type, true)?,
-            O::BrOnCastFail { relative_depth, to_ref_type, .. } => self.br_on_cast(relative_depth, to_ref_type, false)?,
+            O::RefTestNonNull { hty } => self.ref_test(hty, false),
+            O::RefTestNullable { hty } => self.ref_test(hty, true),
+            O::RefCastNonNull { hty } => self.ref_cast(hty, false),
+            O::RefCastNullable { hty } => self.ref_cast(hty, true),
+            O::BrOnCast { relative_depth, to_ref_type, .. } => self.br_on_cast(relative_depth, to_ref_type, true),
+            O::BrOnCastFail { relative_depth, to_ref_type, .. } => self.br_on_cast(relative_depth, to_ref_type, false),
 
             // The value stays as it is.
             O::AnyConvertExtern | O::ExternConvertAny => {}
-            _ => return Ok(false),
+            _ => return false,
         }
-        Ok(true)
+        true
     }
 }
 

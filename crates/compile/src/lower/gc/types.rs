@@ -103,7 +103,7 @@ fn is_heap_subtype_of_class(class: AbstractHeapType, above: AbstractHeapType) ->
     use AbstractHeapType as A;
     matches!(
         (class, above),
-        (A::Struct | A::Array, A::Any | A::Eq) | (A::Func, A::Func) | (A::Cont, A::Cont)
+        (A::Struct | A::Array, A::Any | A::Eq) | (A::Func, A::Func)
     )
 }
 
