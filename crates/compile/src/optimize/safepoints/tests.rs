@@ -61,19 +61,37 @@ fn load(builder: &mut FunctionBuilder<'_>, flags: MemFlagsData, address: Value) 
     builder.ins().load(I64, flags, address, 8)
 }
 
-fn verdict((func, references): (Function, EntitySet<Value>)) -> Result<(), Violation> {
+/// What the checker says of the function that `build` builds.
+fn verdict(
+    build: impl FnOnce(&mut FunctionBuilder<'_>, Value, Value) -> Vec<Value>,
+) -> Result<(), Violation> {
+    let (func, references) = function(build);
     check(&func, &references)
+}
+
+/// Loads from the object, and returns what was loaded.
+fn load_and_return(
+    builder: &mut FunctionBuilder<'_>,
+    flags: MemFlagsData,
+    pointer: Value,
+    reference: Value,
+) {
+    let address = address(builder, pointer, reference);
+    load_from_and_return(builder, flags, address);
+}
+
+fn load_from_and_return(builder: &mut FunctionBuilder<'_>, flags: MemFlagsData, address: Value) {
+    let value = load(builder, flags, address);
+    builder.ins().return_(&[value]);
 }
 
 #[test]
 fn a_reference_that_no_stack_map_has_is_rejected() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         call(builder, pointer);
-        let address = address(builder, pointer, reference);
-        let value = load(builder, MemFlagsData::trusted(), address);
-        builder.ins().return_(&[value]);
+        load_and_return(builder, MemFlagsData::trusted(), pointer, reference);
         vec![]
-    }));
+    });
     assert!(matches!(
         outcome,
         Err(Violation::ReferenceAcrossSafepoint(..))
@@ -82,20 +100,18 @@ fn a_reference_that_no_stack_map_has_is_rejected() {
 
 #[test]
 fn a_reference_in_a_stack_map_is_accepted() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         builder.declare_value_needs_stack_map(reference);
         call(builder, pointer);
-        let address = address(builder, pointer, reference);
-        let value = load(builder, MemFlagsData::trusted(), address);
-        builder.ins().return_(&[value]);
+        load_and_return(builder, MemFlagsData::trusted(), pointer, reference);
         vec![]
-    }));
+    });
     assert_eq!(outcome, Ok(()));
 }
 
 #[test]
 fn a_reference_that_a_block_passes_on_is_followed() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         let head = builder.create_block();
         let passed = builder.append_block_param(head, I32);
         builder.ins().jump(head, &[reference.into()]);
@@ -103,7 +119,7 @@ fn a_reference_that_a_block_passes_on_is_followed() {
         call(builder, pointer);
         builder.ins().jump(head, &[passed.into()]);
         vec![]
-    }));
+    });
     assert!(matches!(
         outcome,
         Err(Violation::ReferenceAcrossSafepoint(..))
@@ -112,14 +128,13 @@ fn a_reference_that_a_block_passes_on_is_followed() {
 
 #[test]
 fn an_address_that_outlives_a_safepoint_is_rejected() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         builder.declare_value_needs_stack_map(reference);
         let address = address(builder, pointer, reference);
         call(builder, pointer);
-        let value = load(builder, MemFlagsData::trusted(), address);
-        builder.ins().return_(&[value]);
+        load_from_and_return(builder, MemFlagsData::trusted(), address);
         vec![]
-    }));
+    });
     assert!(matches!(
         outcome,
         Err(Violation::AddressAcrossSafepoint(..))
@@ -132,31 +147,29 @@ fn a_pure_load_from_the_heap_is_rejected() {
         MemFlagsData::trusted().with_readonly(),
         MemFlagsData::trusted().with_can_move(),
     ] {
-        let outcome = verdict(function(|builder, pointer, reference| {
-            let address = address(builder, pointer, reference);
-            let value = load(builder, flags, address);
-            builder.ins().return_(&[value]);
+        let outcome = verdict(|builder, pointer, reference| {
+            load_and_return(builder, flags, pointer, reference);
             vec![]
-        }));
+        });
         assert!(matches!(outcome, Err(Violation::PureLoad(_))));
     }
 }
 
 #[test]
 fn a_pure_load_of_a_reference_is_rejected() {
-    let outcome = verdict(function(|builder, pointer, _| {
+    let outcome = verdict(|builder, pointer, _| {
         let flags = MemFlagsData::trusted().with_readonly();
         let loaded = builder.ins().load(I32, flags, pointer, 0);
         let value = builder.ins().iconst(I64, 0);
         builder.ins().return_(&[value]);
         vec![loaded]
-    }));
+    });
     assert!(matches!(outcome, Err(Violation::PureLoad(_))));
 }
 
 #[test]
-fn an_element_address_that_outlives_a_safepoint_is_rejected() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+fn a_guarded_address_that_outlives_a_safepoint_is_rejected() {
+    let outcome = verdict(|builder, pointer, reference| {
         builder.declare_value_needs_stack_map(reference);
         let index = builder.ins().iconst(I32, 12);
         let offset = builder.ins().iadd(reference, index);
@@ -167,10 +180,9 @@ fn an_element_address_that_outlives_a_safepoint_is_rejected() {
             .select_spectre_guard(is_past_end, nowhere, offset);
         let address = address(builder, pointer, guarded);
         call(builder, pointer);
-        let value = load(builder, MemFlagsData::trusted(), address);
-        builder.ins().return_(&[value]);
+        load_from_and_return(builder, MemFlagsData::trusted(), address);
         vec![]
-    }));
+    });
     assert!(matches!(
         outcome,
         Err(Violation::AddressAcrossSafepoint(..))
@@ -179,7 +191,7 @@ fn an_element_address_that_outlives_a_safepoint_is_rejected() {
 
 #[test]
 fn an_address_that_a_loop_carries_across_a_safepoint_is_rejected() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         let head = builder.create_block();
         let at = builder.append_block_param(head, I64);
         let start = address(builder, pointer, reference);
@@ -190,7 +202,7 @@ fn an_address_that_a_loop_carries_across_a_safepoint_is_rejected() {
         let next = builder.ins().iadd_imm_s(at, 8);
         builder.ins().jump(head, &[next.into()]);
         vec![]
-    }));
+    });
     assert!(matches!(
         outcome,
         Err(Violation::AddressAcrossSafepoint(..))
@@ -199,27 +211,27 @@ fn an_address_that_a_loop_carries_across_a_safepoint_is_rejected() {
 
 #[test]
 fn an_access_of_the_heap_that_cannot_trap_is_rejected() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         let address = address(builder, pointer, reference);
         let value = builder.ins().load(I64, MemFlagsData::trusted(), address, 8);
         builder.ins().return_(&[value]);
         vec![]
-    }));
+    });
     assert!(matches!(outcome, Err(Violation::AccessWithoutTrap(_))));
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         let address = address(builder, pointer, reference);
         builder
             .ins()
             .store(MemFlagsData::trusted(), pointer, address, 8);
         builder.ins().return_(&[pointer]);
         vec![]
-    }));
+    });
     assert!(matches!(outcome, Err(Violation::AccessWithoutTrap(_))));
 }
 
 #[test]
 fn an_address_may_be_stored_before_a_safepoint() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         let slot = address(builder, pointer, reference);
         builder
             .ins()
@@ -227,13 +239,13 @@ fn an_address_may_be_stored_before_a_safepoint() {
         call(builder, pointer);
         builder.ins().return_(&[pointer]);
         vec![]
-    }));
+    });
     assert_eq!(outcome, Ok(()));
 }
 
 #[test]
 fn numbers_computed_from_references_may_outlive_a_safepoint() {
-    let outcome = verdict(function(|builder, pointer, reference| {
+    let outcome = verdict(|builder, pointer, reference| {
         let null = builder.ins().iconst(I32, 0);
         let is_null = builder.ins().icmp(IntCC::Equal, reference, null);
         call(builder, pointer);
@@ -242,6 +254,6 @@ fn numbers_computed_from_references_may_outlive_a_safepoint() {
         let value = builder.ins().uextend(I64, both);
         builder.ins().return_(&[value]);
         vec![null]
-    }));
+    });
     assert_eq!(outcome, Ok(()));
 }
