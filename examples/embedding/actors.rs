@@ -1,10 +1,6 @@
 //! Actors: coroutines in WebAssembly, each with a mailbox, and a scheduler in Rust that runs those that have mail.
 
-use anyhow::bail;
-use sarsen::{
-    AsContextMut, Config, ContRef, ContType, Engine, Instance, Module, OwnedRooted, Result,
-    Resumed, RootScope, Store, Tag, Val,
-};
+use sarsen::{Config, Engine, Instance, Module, Result, Resumed, RootScope, Store, Tag, TypedCont};
 use std::collections::VecDeque;
 
 /// An actor is a function that gets its own number, and has three effects: to wait for a message, to send one, and
@@ -38,7 +34,7 @@ const GUEST: &str = r#"
 struct Actor {
     mailbox: VecDeque<i32>,
     /// Where it waits for a message; none while it runs, and when it has ended.
-    waits: Option<OwnedRooted<ContRef>>,
+    waits: Option<TypedCont<i32, i32>>,
     /// What it has returned.
     result: Option<i32>,
 }
@@ -81,11 +77,8 @@ impl Scheduler {
             .instance
             .get_func(&mut self.store, "actor")
             .expect("it exports this");
-        let ty = ContType::new(&actor.ty(&self.store))?;
-        let mut scope = RootScope::new(&mut self.store);
-        let start = ContRef::new(&mut scope, &ty, &actor)?.to_owned_rooted(&mut scope)?;
-        drop(scope);
-        self.run(id, start, vec![Val::I32(id as i32)])?;
+        let start = TypedCont::<i32, i32>::new(&mut self.store, &actor)?;
+        self.run(id, start, id as i32)?;
         Ok(id)
     }
 
@@ -97,43 +90,38 @@ impl Scheduler {
         }
     }
 
-    /// Runs an actor until it waits or ends.
-    fn run(&mut self, id: usize, mut rest: OwnedRooted<ContRef>, mut with: Vec<Val>) -> Result<()> {
+    /// Runs an actor until it waits or ends. It began with a number, or waits for one.
+    fn run(&mut self, id: usize, actor: TypedCont<i32, i32>, with: i32) -> Result<()> {
+        let tags = [self.receive, self.send, self.begin];
+        let mut scope = RootScope::new(&mut self.store);
+        let mut resumed = actor.resume(&mut scope, with, &tags)?;
         loop {
-            let tags = [self.receive, self.send, self.begin];
-            let mut scope = RootScope::new(&mut self.store);
-            let (tag, payload) = match rest.resume(&mut scope, &with, &tags)? {
-                Resumed::Returned(results) => {
-                    self.actors[id].result = results[0].i32();
+            let suspension = match resumed {
+                Resumed::Returned(result) => {
+                    self.actors[id].result = Some(result);
                     return Ok(());
                 }
-                Resumed::Suspended {
-                    tag,
-                    payload,
-                    continuation,
-                    ..
-                } => {
-                    rest = continuation.to_owned_rooted(&mut scope)?;
-                    (tag, payload)
-                }
-                _ => bail!("an actor neither returned nor was suspended"),
+                Resumed::Suspended(suspension) => suspension,
             };
-            let is = |other: &Tag, scope: &mut RootScope<_>| {
-                Tag::eq(&tag, other, scope.as_context_mut())
-            };
-            if is(&self.receive, &mut scope) {
-                self.actors[id].waits = Some(rest);
+            let rest = suspension.continuation;
+            if suspension.is_with(&self.receive) {
+                self.actors[id].waits = Some(rest.typed(&mut scope)?);
                 return Ok(());
             }
-            let sends = is(&self.send, &mut scope);
-            drop(scope);
-            with = match payload[..] {
-                [Val::I32(to), Val::I32(message)] if sends => {
-                    self.post(to as usize, message);
-                    Vec::new()
-                }
-                _ => vec![Val::I32(self.spawn()? as i32)],
-            };
+            if suspension.is_with(&self.send) {
+                let (to, message) = suspension.payload::<(i32, i32)>(&mut scope)?;
+                let rest = rest.typed::<(), i32>(&mut scope)?;
+                drop(scope);
+                self.post(to as usize, message);
+                scope = RootScope::new(&mut self.store);
+                resumed = rest.resume(&mut scope, (), &tags)?;
+            } else {
+                let rest = rest.typed::<i32, i32>(&mut scope)?;
+                drop(scope);
+                let new = self.spawn()?;
+                scope = RootScope::new(&mut self.store);
+                resumed = rest.resume(&mut scope, new as i32, &tags)?;
+            }
         }
     }
 
@@ -150,7 +138,7 @@ impl Scheduler {
             if !actor.mailbox.is_empty() {
                 self.ready.push_back(id);
             }
-            self.run(id, rest, vec![Val::I32(message)])?;
+            self.run(id, rest, message)?;
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! A generator in WebAssembly as a Rust iterator: each value that the guest yields is an item.
 
-use anyhow::bail;
 use sarsen::{
-    Config, ContRef, ContType, Engine, Func, Instance, Module, OwnedRooted, Result, Resumed,
-    RootScope, Store, Tag, Val,
+    Config, Engine, Func, Instance, Module, Result, Resumed, RootScope, Store, Tag, TypedCont,
 };
+use std::mem;
 
 /// Yields the prime numbers below a limit.
 const GUEST: &str = r#"
@@ -35,48 +34,42 @@ const GUEST: &str = r#"
 /// What is left of a guest's generator, in the store that it lives in.
 struct Generator<'a> {
     store: &'a mut Store<()>,
-    /// With what it is resumed the first time.
-    arguments: Vec<Val>,
     yields: Tag,
-    /// None after its end. Dropped half-way, it is garbage, with its stack.
-    rest: Option<OwnedRooted<ContRef>>,
+    rest: Rest,
+}
+
+/// A continuation is resumed with what its function takes, and then with nothing.
+enum Rest {
+    Begins(TypedCont<i32, ()>, i32),
+    Goes(TypedCont<(), ()>),
+    Ended,
 }
 
 impl<'a> Generator<'a> {
-    fn new(store: &'a mut Store<()>, func: &Func, arguments: &[Val], yields: Tag) -> Result<Self> {
-        let ty = ContType::new(&func.ty(&*store))?;
-        let mut scope = RootScope::new(&mut *store);
-        let rest = ContRef::new(&mut scope, &ty, func)?.to_owned_rooted(&mut scope)?;
-        drop(scope);
+    fn new(store: &'a mut Store<()>, func: &Func, limit: i32, yields: Tag) -> Result<Self> {
+        let rest = Rest::Begins(TypedCont::new(&mut *store, func)?, limit);
         Ok(Generator {
             store,
-            arguments: arguments.to_vec(),
             yields,
-            rest: Some(rest),
+            rest,
         })
     }
 
     fn step(&mut self) -> Result<Option<i32>> {
-        let Some(rest) = self.rest.take() else {
-            return Ok(None);
-        };
         // Each step's references end with it.
         let mut scope = RootScope::new(&mut *self.store);
-        let arguments = std::mem::take(&mut self.arguments);
-        match rest.resume(&mut scope, &arguments, &[self.yields])? {
-            Resumed::Suspended {
-                payload,
-                continuation,
-                ..
-            } => {
-                self.rest = Some(continuation.to_owned_rooted(&mut scope)?);
-                match payload[..] {
-                    [Val::I32(item)] => Ok(Some(item)),
-                    _ => bail!("the tag is for one number"),
-                }
-            }
-            _ => Ok(None),
-        }
+        let tags = &[self.yields];
+        // Dropped half-way, a continuation is garbage, with its stack.
+        let resumed = match mem::replace(&mut self.rest, Rest::Ended) {
+            Rest::Begins(cont, limit) => cont.resume(&mut scope, limit, tags)?,
+            Rest::Goes(cont) => cont.resume(&mut scope, (), tags)?,
+            Rest::Ended => return Ok(None),
+        };
+        let Resumed::Suspended(suspension) = resumed else {
+            return Ok(None);
+        };
+        self.rest = Rest::Goes(suspension.continuation.typed(&mut scope)?);
+        Ok(Some(suspension.payload(&mut scope)?))
     }
 }
 
@@ -100,13 +93,13 @@ pub(crate) fn main() -> Result<()> {
         .get_tag(&mut store, "yield")
         .expect("it exports this");
 
-    let all = Generator::new(&mut store, &primes, &[Val::I32(30)], yields)?;
+    let all = Generator::new(&mut store, &primes, 30, yields)?;
     let all: Vec<i32> = all.collect::<Result<_>>()?;
     println!("all primes below 30: {all:?}");
     assert_eq!(all, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]);
 
     // Nobody has to run it to its end.
-    let few = Generator::new(&mut store, &primes, &[Val::I32(i32::MAX)], yields)?;
+    let few = Generator::new(&mut store, &primes, i32::MAX, yields)?;
     let few: Vec<i32> = few.skip(100).take(3).collect::<Result<_>>()?;
     println!("some more: {few:?}");
     assert_eq!(few, [547, 557, 563]);

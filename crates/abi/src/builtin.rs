@@ -220,8 +220,12 @@ pub const BUILTIN_COUNT: usize = Builtin::ALL.len();
 #[repr(C)]
 pub struct BuiltinTable {
     /// Leaves compiled code for the reason that the store holds. A stub calls this with its context (no
-    /// particular stack alignment) after a builtin or host function returned [`STATUS_RAISE`].
+    /// particular stack alignment) after a builtin returned [`STATUS_RAISE`].
     pub raise: RawFunction,
+    /// The same after a host function returned [`STATUS_RAISE`], with its context and its values. But if the
+    /// reason is that it suspends, this suspends in its place, and returns when it was resumed and the
+    /// results are in its values.
+    pub host_failed: RawFunction,
     /// Calls [`crate::vmctx::Activation::native_callee`], a C function, on the native stack, with the
     /// arguments it is called with itself, which are a context and at most seven others; returns what that
     /// function returns. To be used while a pool stack runs.
@@ -240,6 +244,9 @@ pub struct BuiltinTable {
 impl BuiltinTable {
     /// The offset of [`BuiltinTable::raise`], in bytes.
     pub const RAISE_OFFSET: u32 = offset_of!(BuiltinTable, raise) as u32;
+
+    /// The offset of [`BuiltinTable::host_failed`], in bytes.
+    pub const HOST_FAILED_OFFSET: u32 = offset_of!(BuiltinTable, host_failed) as u32;
 
     /// The offset of [`BuiltinTable::native_call`], in bytes.
     pub const NATIVE_CALL_OFFSET: u32 = offset_of!(BuiltinTable, native_call) as u32;

@@ -43,7 +43,7 @@
 //! | fresh: taken for a function that has not begun | only between two instructions | `func`, `values`, `pc`, `sp` | the runtime |
 //! | running | `store.current_stack` | `entry_fp`, the resumer's fields | itself, as it leaves this state |
 //! | parent | reachable by `parent` from the running one | `sp`, `fp`, `pc` | what runs before it: by returning to it, at most once |
-//! | suspended, head | `owner` is not zero | `sp`, `fp`, `pc`, `chain_end`, `values` | who has the continuation, once; the collector (`owner`, references in frames) |
+//! | suspended, head | `owner` is not zero | `sp`, `fp`, `pc`, `chain_end`, `values`, `host` | who has the continuation, once; the collector (`owner`, references in frames) |
 //! | suspended, not head | reachable by `parent` from a head, up to its `chain_end` | `sp`, `fp`, `pc` | with the head |
 //!
 //! The *resumer's fields* (`parent`, `first_tag`, `handlers`, `counts`) are those of the stack whose
@@ -52,6 +52,10 @@
 //!
 //! A continuation that is not fresh is *consumed* when it is not the `owner` of the stack with its number:
 //! nothing is written to the object, and what it says alone gives nobody a stack.
+//!
+//! A host function suspends by ending, and its exit stub's frame is then the innermost: the head's `host` leads to
+//! a record of what the host does when it is resumed, which goes with the stack until then. `pc` is a
+//! routine of the runtime's; the frame that has called the host function is in the record.
 //!
 //! While the current stack has a parent, and so is no native one, host code must run on the native stack of
 //! the activation, below the `sp` that was saved when it was left.
@@ -107,6 +111,8 @@ pub struct VmStack {
     pub has_run: u32,
     /// Zero.
     pub reserved: u32,
+    /// Of a head on which a host function has suspended: the runtime's record of it. Null otherwise.
+    pub host: *mut u8,
 }
 
 /// Where the compiled code of an asynchronous call waits.

@@ -86,12 +86,14 @@ pub struct VmHostCtx {
     pub context: ContextHeader,
     /// The host's function: arguments are read from `values`, results written there from its start;
     /// `values` has room for the larger of the two numbers. Returns [`crate::builtin::STATUS_OK`] or
-    /// [`crate::builtin::STATUS_RAISE`].
+    /// [`crate::builtin::STATUS_RAISE`]: then it is [`crate::builtin::BuiltinTable::host_failed`] that goes on.
     pub call: unsafe extern "C" fn(host: *mut VmHostCtx, values: *mut ValRaw) -> u64,
     /// The instance that imported this function, or null when the host made it callable otherwise.
     pub caller: *mut VmCtxHeader,
     /// The host's data, opaque here.
     pub data: *const u8,
+    /// The type of the host's function.
+    pub type_id: TypeId,
 }
 
 /// A value between host and compiled code: a number in the low bytes, little-endian, or a reference

@@ -12,6 +12,7 @@ use crate::gc::{ExnRef, Rooted};
 use crate::store::{Store, StoreOpaque};
 use core::fmt;
 use core::num::NonZeroU32;
+use sarsen_vm::instance::StoreId;
 
 /// What a call fails with when an exception was thrown and not caught. The exception is pending in the
 /// store: [`Store::take_pending_exception`].
@@ -37,8 +38,24 @@ use core::num::NonZeroU32;
 /// assert_eq!(exception.field(&mut store, 0)?.i32(), Some(7));
 /// # Ok::<(), sarsen::Error>(())
 /// ```
+///
+/// It belongs to its store: where a host function of another store fails with it, that is an error like any other,
+/// which no WebAssembly catches ([`ThrownException::is_of`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ThrownException;
+pub struct ThrownException {
+    store: StoreId,
+}
+
+impl ThrownException {
+    pub(crate) fn of(store: StoreId) -> ThrownException {
+        ThrownException { store }
+    }
+
+    /// Whether it is this store's exception that was thrown: then that is pending there, unless it was taken.
+    pub fn is_of(&self, store: impl AsContext) -> bool {
+        self.store == store.as_context().opaque().id()
+    }
+}
 
 impl fmt::Display for ThrownException {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +146,16 @@ impl StoreOpaque {
         let reference = self.reference(exception.root())?;
         let exception = NonZeroU32::new(reference).expect("no handle is to null");
         self.vm_mut().set_pending_exception(exception);
-        Err(ThrownException.into())
+        Err(ThrownException::of(self.id()).into())
+    }
+
+    /// Takes the exception that the error tells of, unless it was taken before, or is another store's. The
+    /// reference is raw.
+    pub(crate) fn take_thrown(&mut self, error: &ThrownException) -> Option<NonZeroU32> {
+        if error.store != self.id() {
+            return None;
+        }
+        self.vm_mut().take_pending_exception()
     }
 
     fn take_pending_exception(&mut self) -> Option<Rooted<ExnRef>> {

@@ -267,7 +267,7 @@ fn instantiate_error(
         InstantiateError::Create(error) => create_error(error),
         InstantiateError::Trap(code) => code.into(),
         // What a constant expression allocates is the guest's doing.
-        InstantiateError::Heap(error) => reason_into_error(error.into()),
+        InstantiateError::Heap(error) => reason_into_error(error.into(), store.id()),
     }
 }
 

@@ -79,11 +79,11 @@ pub use error::{
 };
 pub use exception::ThrownException;
 pub use externs::{Export, Extern};
-pub use func::{Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use func::{Func, IntoFunc, Suspend, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
 pub use gc::{
     AnyRef, ArrayRef, ArrayRefPre, ConsumedError, ContRef, EqRef, ExnRef, ExnRefPre, ExternRef,
-    GcHeapOutOfMemory, GcRef, GcStats, I31, OwnedRooted, Resumed, RootScope, Rooted, RootedGcRef,
-    StructRef, StructRefPre, UnrootedError,
+    GcHeapOutOfMemory, GcRef, GcStats, Handlers, I31, OwnedRooted, Resumed, RootScope, Rooted,
+    RootedGcRef, StructRef, StructRefPre, Suspension, TypedCont, UnrootedError,
 };
 pub use global::Global;
 pub use instance::{Instance, InstancePre};

@@ -22,6 +22,7 @@ use crate::limits::ResourceLimiter;
 use crate::trap::Trap;
 use crate::types::ValType;
 use anyhow::Context as _;
+use core::any::{TypeId, type_name};
 use core::fmt;
 use core::marker::PhantomPinned;
 use core::num::NonZeroU64;
@@ -87,6 +88,8 @@ pub struct StoreOpaque {
     id: StoreId,
     engine: Engine,
     cont_types: ContTypes,
+    /// The type of the host's data, and its name.
+    data_type: (TypeId, &'static str),
     _pinned: PhantomPinned,
 }
 
@@ -100,6 +103,7 @@ impl<T> Store<T> {
                 vm,
                 engine: engine.clone(),
                 cont_types: ContTypes::default(),
+                data_type: (TypeId::of::<T>(), type_name::<T>()),
                 _pinned: PhantomPinned,
             },
             limiter: None,
@@ -343,6 +347,11 @@ impl StoreOpaque {
     #[inline]
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The type of the host's data, and its name.
+    pub(crate) fn data_type(&self) -> (TypeId, &'static str) {
+        self.data_type
     }
 
     pub(crate) fn cont_types_mut(&mut self) -> (&mut ContTypes, &Engine) {

@@ -75,7 +75,12 @@ impl Tag {
 
     /// Whether `a` and `b`, both of `store`, are the same tag.
     pub fn eq(a: &Tag, b: &Tag, _store: impl AsContext) -> bool {
-        a.store == b.store && a.tag == b.tag
+        a.is(b)
+    }
+
+    /// Whether it is this tag.
+    pub(crate) fn is(&self, other: &Tag) -> bool {
+        self.store == other.store && self.tag == other.tag
     }
 }
 

@@ -6,7 +6,7 @@ use crate::store::unwrap_host_error;
 use core::fmt;
 use sarsen_abi::{EntityIndex, Printable};
 use sarsen_vm::exec::{self, Backtrace, Unwound};
-use sarsen_vm::instance::Reason;
+use sarsen_vm::instance::{Reason, StoreId};
 use std::sync::OnceLock;
 
 /// Why WebAssembly stopped.
@@ -31,16 +31,16 @@ use std::sync::OnceLock;
 pub use sarsen_abi::TrapCode as Trap;
 
 /// What a call that did not return becomes for the host: its own error or a [`Trap`], with a
-/// [`WasmBacktrace`] unless an inner call has attached one.
+/// [`WasmBacktrace`] unless an inner call has attached one. `store` is where it was made.
 #[cold]
 #[inline(never)]
 #[expect(
     clippy::boxed_local,
     reason = "a call's result fits in registers with it boxed"
 )]
-pub(crate) fn into_error(unwound: Box<Unwound>) -> crate::Error {
+pub(crate) fn into_error(unwound: Box<Unwound>, store: StoreId) -> crate::Error {
     let Unwound { reason, backtrace } = *unwound;
-    let error = reason_into_error(reason);
+    let error = reason_into_error(reason, store);
     match backtrace {
         Some(backtrace) if error.downcast_ref::<WasmBacktrace>().is_none() => {
             error.context(WasmBacktrace::new(backtrace))
@@ -49,7 +49,7 @@ pub(crate) fn into_error(unwound: Box<Unwound>) -> crate::Error {
     }
 }
 
-pub(crate) fn reason_into_error(reason: Reason) -> crate::Error {
+pub(crate) fn reason_into_error(reason: Reason, store: StoreId) -> crate::Error {
     match reason {
         Reason::Trap(code) => code.into(),
         // Both types are told.
@@ -60,7 +60,9 @@ pub(crate) fn reason_into_error(reason: Reason) -> crate::Error {
             error: Some(error), ..
         }
         | Reason::Error(error) => unwrap_host_error(error),
-        Reason::Exception { error: None, .. } => ThrownException.into(),
+        Reason::Exception { error: None, .. } => ThrownException::of(store).into(),
+        // Where compiled code could not be suspended, it was left for another reason.
+        Reason::Suspend(_) => Trap::UnhandledTag.into(),
         Reason::Panic(payload) => std::panic::resume_unwind(payload),
     }
 }

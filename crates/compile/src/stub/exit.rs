@@ -6,7 +6,7 @@
 //!     record the exit
 //!     values... = params                                   in the stub's frame
 //!     status = host.call(host, &values)                    system_v
-//!     raise unless status is STATUS_OK
+//!     unless status is STATUS_OK: leave, or suspend until the results are there
 //!     return values...
 //! ```
 
@@ -14,7 +14,8 @@ use super::assembler::{Assembler, POINTER};
 use super::c_signature;
 use crate::lower::wasm_signature;
 use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind};
+use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value};
+use sarsen_abi::builtin::BuiltinTable;
 use sarsen_abi::types::FuncType;
 use sarsen_abi::vmctx::{VAL_RAW_SIZE, offset};
 
@@ -37,7 +38,24 @@ pub(super) fn build(asm: &mut Assembler<'_>, ty: &FuncType) {
     let call = asm.load(POINTER, *host, offset::HOSTCTX_CALL);
     let signature = c_signature([POINTER, POINTER], [I64]);
     let status = asm.call_host(signature, call, &[*host, values])[0];
-    asm.raise_unless_ok(status, *host);
+    suspend_or_leave_unless_ok(asm, status, *host, values);
     let results = asm.load_values(&wasm_signature(ty).returns, values);
     asm.builder.ins().return_(&results);
+}
+
+/// Goes on when `status` is `STATUS_OK`. Otherwise has the runtime leave WebAssembly code, or suspend it, and
+/// go on with the results that it is resumed with.
+fn suspend_or_leave_unless_ok(asm: &mut Assembler<'_>, status: Value, host: Value, values: Value) {
+    let failed = asm.builder.create_block();
+    let go_on = asm.builder.create_block();
+    asm.builder.set_cold_block(failed);
+    asm.builder.ins().brif(status, failed, &[], go_on, &[]);
+    asm.builder.switch_to_block(failed);
+    let builtins = asm.load(POINTER, host, offset::CONTEXT_BUILTINS);
+    let at = BuiltinTable::HOST_FAILED_OFFSET as i32;
+    let host_failed = asm.load(POINTER, builtins, at);
+    let signature = c_signature([POINTER, POINTER], []);
+    asm.call_c(signature, host_failed, &[host, values]);
+    asm.builder.ins().jump(go_on, &[]);
+    asm.builder.switch_to_block(go_on);
 }

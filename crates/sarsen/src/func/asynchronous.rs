@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::context::AsContextMut;
 use crate::engine::Engine;
 use crate::error::{AsyncRequiredError, Result};
+use crate::gc::Clauses;
 use crate::store::{StoreInner, StoreOpaque, host_error};
 use crate::trap;
 use crate::types::FuncType;
@@ -26,7 +27,7 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
 use sarsen_abi::vmctx::{ValRaw, VmHostCtx};
-use sarsen_vm::exec::{self, Answer, AsyncCall};
+use sarsen_vm::exec::{self, Answer, AsyncCall, Prepared};
 use sarsen_vm::gc::RootScope;
 use sarsen_vm::instance::{HostCall, HostFunc, Reason, Store as VmStore};
 use smallvec::SmallVec;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 type HostFuture<'a, R> = Box<dyn Future<Output = R> + Send + 'a>;
 
 /// A call that was begun.
-pub(super) struct Running<'a> {
+pub(crate) struct Running<'a> {
     store: &'a mut StoreOpaque,
     call: AsyncCall,
 }
@@ -58,8 +59,32 @@ impl<'a> Running<'a> {
     ) -> Result<Running<'a>> {
         // SAFETY: the caller's promise; the store outlives what borrows it.
         let call = unsafe { AsyncCall::new(store.vm_mut(), func.as_raw(), values) };
-        let call = call.map_err(trap::into_error)?;
+        let call = call.map_err(|unwound| trap::into_error(unwound, store.id()))?;
         Ok(Running { store, call })
+    }
+
+    /// A call that resumes the continuation that `prepare` takes, with these clauses.
+    ///
+    /// # Safety
+    ///
+    /// The tags must belong to `store`; the call must be polled before the store is used for anything else.
+    pub(crate) unsafe fn resume(
+        store: &'a mut StoreOpaque,
+        prepare: impl FnOnce(&mut StoreOpaque) -> Result<Prepared>,
+        clauses: &Clauses,
+    ) -> Result<Running<'a>> {
+        // SAFETY: the caller's promise; the store outlives what borrows it.
+        let call = unsafe { AsyncCall::to_resume(store.vm_mut()) };
+        let mut call = call.map_err(|unwound| trap::into_error(unwound, store.id()))?;
+        let prepared = prepare(store)?;
+        // SAFETY: as above; just prepared.
+        unsafe { call.resume(&prepared, &clauses.tags, clauses.switches) };
+        Ok(Running { store, call })
+    }
+
+    /// The store, and what the continuation has done that the call has resumed, when it is ready.
+    pub(crate) fn done(&mut self) -> (&mut StoreOpaque, exec::Resumed) {
+        (self.store, self.call.resumed())
     }
 
     /// The store, and where arguments are written and results read.
@@ -75,7 +100,8 @@ impl Future for Running<'_> {
         // SAFETY: the store is borrowed exclusively, and not used meanwhile but by host functions that
         // compiled code calls; arguments were written (`Running::new`).
         let polled = unsafe { self.call.poll(context) };
-        polled.map(|result| result.map_err(trap::into_error))
+        let id = self.store.id();
+        polled.map(|result| result.map_err(|unwound| trap::into_error(unwound, id)))
     }
 }
 
@@ -318,7 +344,7 @@ impl<W: Writes> exec::Job for HostJob<W> {
             exec::host_call(self.host, || {
                 match self.future.poll(store, self.values, context) {
                     Poll::Ready(result) => {
-                        result.map_err(|error| into_reason(error, store.as_mut()))
+                        result.map_err(|error| into_reason(error, store.as_mut(), self.host))
                     }
                     Poll::Pending => {
                         pending = true;
@@ -365,7 +391,9 @@ unsafe fn called<T: 'static, F, W: Writes + 'static>(
             let mut future = start(inner, host, func);
             let polled = exec::with_context(vm, |context| future.poll(store, values, context));
             match polled.expect("just seen that it can wait") {
-                Poll::Ready(result) => result.map_err(|error| into_reason(error, store.as_mut())),
+                Poll::Ready(result) => {
+                    result.map_err(|error| into_reason(error, store.as_mut(), host))
+                }
                 Poll::Pending => {
                     pending = Some(future);
                     Ok(())

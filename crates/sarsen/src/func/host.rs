@@ -4,6 +4,7 @@
 //! array that the exit stub has filled, calls the closure, and writes its results there. Nothing is
 //! allocated on the way. Errors and panics become a reason to leave compiled code.
 
+use super::suspend;
 use super::wasm_ty::{WasmResults, WasmTy, for_each_arity};
 use crate::caller::Caller;
 use crate::engine::Engine;
@@ -97,19 +98,35 @@ unsafe fn called<T: 'static, F>(
     makes_handles: bool,
     body: impl FnOnce(NonNull<StoreInner<T>>, NonNull<VmHostCtx>, &F) -> Result<()>,
 ) -> u64 {
-    // SAFETY: compiled code passes its context, and the context its store; both are alive while the
-    // function runs. The closure is kept alive by the store.
+    // SAFETY: compiled code passes its context. The closure is kept alive by the store.
     unsafe {
         let host = NonNull::new_unchecked(host);
+        let func = &*host.as_ref().data.cast::<F>();
+        within_call::<T>(host, makes_handles, |store, host| body(store, host, func))
+    }
+}
+
+/// Runs the host's part of a call with its store.
+///
+/// # Safety
+///
+/// `host` must be what compiled code has passed, and waits for: a context made for a store with data `T`.
+#[inline(always)]
+pub(super) unsafe fn within_call<T: 'static>(
+    host: NonNull<VmHostCtx>,
+    makes_handles: bool,
+    body: impl FnOnce(NonNull<StoreInner<T>>, NonNull<VmHostCtx>) -> Result<()>,
+) -> u64 {
+    // SAFETY: a context leads to its store; both are alive while the function runs.
+    unsafe {
         let vm = VmStore::from_ctx(host.as_ref().context.store);
         let mut store = StoreInner::<T>::from_vm(NonNull::new_unchecked(vm));
-        let func = &*host.as_ref().data.cast::<F>();
         // A pointer, of which each use makes a reference of its own.
         let call = move || {
             exec::host_call(host, || {
                 let mut failed = store;
-                body(store, host, func)
-                    .map_err(|error| into_reason(error, &mut failed.as_mut().opaque))
+                body(store, host)
+                    .map_err(|error| into_reason(error, &mut failed.as_mut().opaque, host))
             })
         };
         if !makes_handles {
@@ -123,16 +140,24 @@ unsafe fn called<T: 'static, F>(
     }
 }
 
+/// Why compiled code is to be left, or suspended, when the host function that it has called as `host` fails.
 #[cold]
-pub(super) fn into_reason(error: Error, store: &mut StoreOpaque) -> Reason {
+pub(super) fn into_reason(
+    error: Error,
+    store: &mut StoreOpaque,
+    host: NonNull<VmHostCtx>,
+) -> Reason {
     // Whoever fails with the promise that an exception was thrown throws it.
-    if error.is::<ThrownException>()
-        && let Some(exception) = store.vm_mut().take_pending_exception()
+    if let Some(thrown) = error.downcast_ref::<ThrownException>()
+        && let Some(exception) = store.take_thrown(thrown)
     {
         let error = Some(host_error(error));
         return Reason::Exception { exception, error };
     }
-    Reason::Error(host_error(error))
+    match suspend::suspension(error, store, host) {
+        Ok(suspension) => Reason::Suspend(Box::new(suspension)),
+        Err(error) => Reason::Error(host_error(error)),
+    }
 }
 
 /// # Panics
@@ -298,16 +323,35 @@ pub(super) unsafe fn read_arguments(
     values: *const ValRaw,
 ) -> SmallVec<[Val; 8]> {
     let mut vals = SmallVec::with_capacity(ty.params.len() + ty.results.len());
-    for (index, &ty) in ty.params.iter().enumerate() {
-        // SAFETY: the caller's promise.
-        vals.push(unsafe { Val::read_raw(store, values.add(index), ty) });
-    }
-    // Zero is a value of every type; a reference that must not be null is checked afterwards.
-    for &ty in &ty.results {
-        // SAFETY: zero is null or a number.
-        vals.push(unsafe { Val::from_abi(store, ValRaw::default(), ty) });
-    }
+    // SAFETY: the caller's promise.
+    vals.extend(unsafe { read_values(store, &ty.params, values) });
+    vals.extend(default_values(store, &ty.results));
     vals
+}
+
+/// Values of these types.
+///
+/// # Safety
+///
+/// `values` must hold them, of `store`, for as long as the result is used.
+pub(crate) unsafe fn read_values<'a>(
+    store: &'a mut StoreOpaque,
+    types: &'a [abi::ValType<TypeId>],
+    values: *const ValRaw,
+) -> impl ExactSizeIterator<Item = Val> + 'a {
+    let types = types.iter().enumerate();
+    // SAFETY: the caller's promise.
+    types.map(move |(index, &ty)| unsafe { Val::read_raw(store, values.add(index), ty) })
+}
+
+/// Defaults of these types, for results that are not yet known. A reference that must not be null is null, and
+/// is checked when it is used.
+pub(super) fn default_values<'a>(
+    store: &'a mut StoreOpaque,
+    types: &'a [abi::ValType<TypeId>],
+) -> impl ExactSizeIterator<Item = Val> + 'a {
+    // SAFETY: zero is null or a number.
+    (types.iter()).map(|&ty| unsafe { Val::from_abi(store, ValRaw::default(), ty) })
 }
 
 /// # Safety

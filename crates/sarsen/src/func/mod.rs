@@ -6,16 +6,22 @@
 //! | `typed.rs` | [`TypedFunc`]: calls whose types were checked before |
 //! | `asynchronous.rs` | calls that are futures, and functions of the host's that are |
 //! | `host.rs` | functions that are written in Rust |
+//! | `suspend.rs` | what functions of the host's suspend with |
 //! | `wasm_ty.rs` | Rust types that stand for WebAssembly's |
 
 pub(crate) mod asynchronous;
 pub(crate) mod host;
+mod suspend;
 mod typed;
 mod wasm_ty;
 
-use asynchronous::Running;
+pub(crate) use asynchronous::Running;
+pub(crate) use host::read_values;
 pub use host::{IntoFunc, WasmRet};
+pub use suspend::Suspend;
 pub use typed::TypedFunc;
+pub(crate) use typed::check_values;
+pub(crate) use wasm_ty::{Fit, check_params, check_results};
 pub use wasm_ty::{WasmParams, WasmResults, WasmTy};
 
 use crate::caller::Caller;
@@ -339,7 +345,7 @@ impl Func {
         // SAFETY: the caller's promise; the store is borrowed exclusively, and not used meanwhile
         // but by host functions that compiled code calls.
         unsafe { exec::enter(store.vm_ptr(), self.funcref.as_ptr(), values) }
-            .map_err(trap::into_error)
+            .map_err(|unwound| trap::into_error(unwound, store.id()))
     }
 
     /// The same function, for calls with parameters and results of these Rust types.

@@ -9,6 +9,8 @@ use crate::val::Val;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
+use sarsen_abi::TypeId;
+use sarsen_abi::types as abi;
 use sarsen_abi::vmctx::ValRaw;
 
 /// A function of which the type is known to be that of a Rust function from `Params` to `Results`:
@@ -99,25 +101,43 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     /// `values` must hold the arguments.
     #[cold]
     unsafe fn check(&self, store: &mut StoreOpaque, values: *const ValRaw) -> Result<()> {
-        // SAFETY: the store is borrowed until the function returns.
-        let ty = unsafe { self.func.abi_type(store) };
-        for (index, (&wanted, &given)) in ty.params.iter().zip(Params::TYPES).enumerate() {
-            let scope = store.scope();
-            // SAFETY: the argument is there, and of the Rust type's type.
-            let value = unsafe { Val::from_abi(store, values.add(index).read(), given) };
-            let matches = value.matches_abi(store, wanted);
-            let mismatch = match matches {
-                Ok(true) => None,
-                Ok(false) => Some(value.mismatch(store, wanted, format!("argument {index}"))),
-                Err(error) => Some(error),
-            };
-            store.end_scope(scope);
-            if let Some(error) = mismatch {
-                return Err(error);
-            }
+        // SAFETY: the store is borrowed until the function returns; the caller's promise.
+        unsafe {
+            let ty = self.func.abi_type(store);
+            check_values(store, values, Params::TYPES, &ty.params, "argument")
         }
-        Ok(())
     }
+}
+
+/// Checks that values of the types `given` are of the types `wanted`, each a `what`.
+///
+/// # Safety
+///
+/// `values` must hold them, of `store`.
+#[cold]
+pub(crate) unsafe fn check_values(
+    store: &mut StoreOpaque,
+    values: *const ValRaw,
+    given: &[abi::ValType<TypeId>],
+    wanted: &[abi::ValType<TypeId>],
+    what: &str,
+) -> Result<()> {
+    for (index, (&wanted, &given)) in wanted.iter().zip(given).enumerate() {
+        let scope = store.scope();
+        // SAFETY: the caller's promise.
+        let value = unsafe { Val::from_abi(store, values.add(index).read(), given) };
+        let matches = value.matches_abi(store, wanted);
+        let mismatch = match matches {
+            Ok(true) => None,
+            Ok(false) => Some(value.mismatch(store, wanted, format!("{what} {index}"))),
+            Err(error) => Some(error),
+        };
+        store.end_scope(scope);
+        if let Some(error) = mismatch {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 impl<Params, Results> fmt::Debug for TypedFunc<Params, Results> {

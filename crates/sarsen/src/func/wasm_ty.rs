@@ -403,7 +403,7 @@ pub(super) union CallValues<Params: WasmParams, Results: WasmResults> {
 }
 
 /// Whether a parameter can be passed as, or a result taken for, the Rust type's type.
-pub(super) enum Fit {
+pub(crate) enum Fit {
     /// Always.
     Static,
     /// Some values cannot; each must be checked.
@@ -411,7 +411,7 @@ pub(super) enum Fit {
 }
 
 /// Checks that arguments of the Rust types can be given for `wanted`.
-pub(super) fn check_params(
+pub(crate) fn check_params(
     types: &Registry,
     given: &[abi::ValType<TypeId>],
     wanted: &[abi::ValType<TypeId>],
@@ -432,7 +432,7 @@ pub(super) fn check_params(
 }
 
 /// Checks that every result of the types `given` is one of the Rust types.
-pub(super) fn check_results(
+pub(crate) fn check_results(
     types: &Registry,
     given: &[abi::ValType<TypeId>],
     wanted: &[abi::ValType<TypeId>],

@@ -9,7 +9,7 @@
 //! | `structref.rs` | [`StructRef`] |
 //! | `arrayref.rs` | [`ArrayRef`] |
 //! | `exnref.rs` | [`ExnRef`]: exceptions |
-//! | `contref.rs` | [`ContRef`]: continuations, made, resumed and dropped |
+//! | `cont` | [`ContRef`]: continuations, made, resumed and dropped |
 //! | `externref.rs` | [`ExternRef`]: the host's own objects |
 //! | `i31.rs` | [`I31`] |
 //! | `access.rs` | all of that on the untyped store: the only code here that reads and writes objects |
@@ -21,7 +21,7 @@
 mod access;
 mod any;
 mod arrayref;
-mod contref;
+mod cont;
 mod error;
 mod exnref;
 mod externref;
@@ -32,8 +32,8 @@ mod scope;
 mod structref;
 
 pub use arrayref::ArrayRefPre;
-pub(crate) use contref::ContTypes;
-pub use contref::{ConsumedError, Resumed};
+pub(crate) use cont::{Clauses, ContTypes};
+pub use cont::{ConsumedError, Handlers, Resumed, Suspension, TypedCont};
 pub use error::{GcHeapOutOfMemory, UnrootedError};
 pub use exnref::ExnRefPre;
 pub use i31::I31;

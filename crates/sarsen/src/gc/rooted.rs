@@ -360,13 +360,12 @@ kinds! {
     ///
     /// let ty = ContType::new(&f.ty(&store))?;
     /// let start = ContRef::new(&mut store, &ty, &f)?;
-    /// let Resumed::Suspended { payload, continuation, .. } =
-    ///     start.resume(&mut store, &[Val::I32(20)], &[ask])?
-    /// else {
+    /// let Resumed::Suspended(it) = start.resume(&mut store, &[Val::I32(20)], &[ask])? else {
     ///     panic!("it asks");
     /// };
-    /// assert_eq!(payload[0].i32(), Some(20));
-    /// let Resumed::Returned(results) = continuation.resume(&mut store, &[Val::I32(21)], &[ask])? else {
+    /// assert_eq!(it.payload[0].i32(), Some(20));
+    /// let resumed = it.continuation.resume(&mut store, &[Val::I32(21)], &[ask])?;
+    /// let Resumed::Returned(results) = resumed else {
     ///     panic!("it returns");
     /// };
     /// assert_eq!(results[0].i32(), Some(42));

@@ -21,7 +21,7 @@ impl Wake for Unpark {
     }
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut future = pin!(future);
     loop {
@@ -37,7 +37,7 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 /// Is pending so many times.
-struct Pending(u32);
+pub(super) struct Pending(pub(super) u32);
 
 impl Future for Pending {
     type Output = ();
@@ -54,20 +54,20 @@ impl Future for Pending {
 
 /// What there is of something, counted.
 #[derive(Clone, Default)]
-struct Alive(Arc<AtomicUsize>);
+pub(super) struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
-    fn one(&self) -> Counted {
+    pub(super) fn one(&self) -> Counted {
         self.0.fetch_add(1, Ordering::SeqCst);
         Counted(self.clone())
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-struct Counted(Alive);
+pub(super) struct Counted(Alive);
 
 impl Drop for Counted {
     fn drop(&mut self) {

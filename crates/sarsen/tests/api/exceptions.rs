@@ -200,14 +200,43 @@ fn another_error_is_not_caught_even_while_an_exception_is_pending() {
     assert!(format!("{error:?}").contains("something else"));
     assert!(!error.is::<ThrownException>());
 
-    // Nor is what only looks like one.
-    let (mut store, instance) = nested(|_, _| Err(ThrownException.into()));
+    // Nor is one that was taken.
+    let (mut store, instance) = nested(|mut caller, thrower| {
+        let error = thrower.call(&mut caller, &[], &mut []).unwrap_err();
+        caller.as_context_mut().take_pending_exception().unwrap();
+        Err(error)
+    });
     let catcher = instance
         .get_typed_func::<(), i32>(&mut store, "catcher")
         .unwrap();
     let error = catcher.call(&mut store, ()).unwrap_err();
     assert!(error.is::<ThrownException>());
     assert!(store.take_pending_exception().is_none());
+}
+
+#[test]
+fn an_exception_of_another_store_is_not_thrown() {
+    let (mut store, instance) = nested(|mut caller, thrower| {
+        let (mut other, instance) = nested(|_, _| Ok(()));
+        let theirs = instance.get_func(&mut other, "thrower").unwrap();
+        let error = theirs.call(&mut other, &[], &mut []).unwrap_err();
+        // Both stores have one that is pending.
+        thrower.call(&mut caller, &[], &mut []).unwrap_err();
+        let thrown: &ThrownException = error.downcast_ref().unwrap();
+        assert!(thrown.is_of(&other) && !thrown.is_of(&caller));
+        Err(error)
+    });
+    let catcher = instance
+        .get_typed_func::<(), i32>(&mut store, "catcher")
+        .unwrap();
+    let error = catcher.call(&mut store, ()).unwrap_err();
+    assert!(
+        !error
+            .downcast_ref::<ThrownException>()
+            .unwrap()
+            .is_of(&store)
+    );
+    assert!(store.has_pending_exception());
 }
 
 #[test]

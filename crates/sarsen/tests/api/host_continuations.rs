@@ -4,19 +4,19 @@ use sarsen::{
     Config, ConsumedError, ContRef, ContType, Engine, ExnRef, ExnRefPre, ExnType, FieldType, Func,
     FuncType, Global, GlobalType, HeapType, Instance, Module, Mutability, OwnedRooted,
     OwnershipError, Ref, RefType, Resumed, RootScope, Rooted, Store, StoreContextMut, StructRef,
-    StructRefPre, StructType, Table, TableType, Tag, ThrownException, Trap, TypeError,
+    StructRefPre, StructType, Suspension, Table, TableType, Tag, ThrownException, Trap, TypeError,
     UnrootedError, Val, ValType, WasmBacktrace,
 };
 use std::num::NonZeroU32;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::new();
     config.wasm_stack_switching(true);
     config
 }
 
 /// One as it is, and one that collects at every allocation.
-fn engines() -> [Engine; 2] {
+pub(super) fn engines() -> [Engine; 2] {
     let mut zealous = config();
     zealous.gc_zeal(Some(NonZeroU32::MIN));
     [config(), zealous].map(|config| Engine::new(&config).unwrap())
@@ -113,18 +113,14 @@ impl Guest {
     }
 }
 
-fn cont_of(store: &mut Store<()>, func: &Func) -> Rooted<ContRef> {
+pub(super) fn cont_of<T>(store: &mut Store<T>, func: &Func) -> Rooted<ContRef> {
     let ty = ContType::new(&func.ty(&mut *store)).unwrap();
     ContRef::new(store, &ty, func).unwrap()
 }
 
 fn suspended(resumed: Resumed) -> (i32, Rooted<ContRef>) {
     match resumed {
-        Resumed::Suspended {
-            payload,
-            continuation,
-            ..
-        } => (payload[0].unwrap_i32(), continuation),
+        Resumed::Suspended(it) => (it.payload[0].unwrap_i32(), it.continuation),
         other => panic!("it is not suspended: {other:?}"),
     }
 }
@@ -159,10 +155,10 @@ fn which_of_several_tags_it_was_is_told_and_others_are_not_handled() {
         let resumed = cont
             .resume(&mut guest.store, &[Val::I32(1)], &tags)
             .unwrap();
-        let Resumed::Suspended { tag, .. } = resumed else {
+        let Resumed::Suspended(it) = resumed else {
             panic!("{resumed:?}");
         };
-        assert!(Tag::eq(&tag, &tags[which], &guest.store));
+        assert!(Tag::eq(&it.tag, &tags[which], &guest.store));
     }
     let cont = guest.cont("unhandled");
     let error = guest.resume(cont, 1).unwrap_err();
@@ -316,11 +312,11 @@ fn references_and_vectors_go_in_and_out() {
         let mut guest = Guest::new(&engine);
         let tag = guest.tag("swap");
         let cont = guest.cont("refs");
-        let Resumed::Suspended {
+        let Resumed::Suspended(Suspension {
             payload,
             continuation,
             ..
-        } = cont.resume(&mut guest.store, &[], &[tag]).unwrap()
+        }) = cont.resume(&mut guest.store, &[], &[tag]).unwrap()
         else {
             panic!("it suspends");
         };

@@ -15,6 +15,7 @@ mod gc_handles;
 mod gc_types;
 mod host_continuations;
 mod host_functions;
+mod host_suspensions;
 mod images;
 mod interruption;
 mod lifetime;

@@ -19,6 +19,11 @@ mod x86_64_resume;
 pub(crate) use x86_64_resume::*;
 
 #[cfg(target_arch = "x86_64")]
+mod x86_64_host;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64_host::*;
+
+#[cfg(target_arch = "x86_64")]
 mod x86_64_features;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64_features::has_cpu_feature;

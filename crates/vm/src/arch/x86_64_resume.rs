@@ -7,7 +7,7 @@
 use super::{Resume, switch_stack};
 use core::mem::offset_of;
 use sarsen_abi::stack::VmStack;
-use sarsen_abi::vmctx::VmStoreCtx;
+use sarsen_abi::vmctx::{VmStoreCtx, offset};
 
 /// What [`resume_from_host`] reports first when the continuation was left by a trap or an exception. No
 /// status is this.
@@ -17,7 +17,8 @@ pub(crate) const LEFT: u64 = u64::MAX;
 const HOST_FRAME: usize = 48;
 
 /// Switches to a stack from the host, and returns when it switches back: an activation's beginning, without
-/// a function. Writes both words that it is told to `out`.
+/// a function. Writes both words that it is told to `out`. `native` is the stack that this runs on: the
+/// activation's native one, or its base.
 ///
 /// ```text
 ///   | return address   |
@@ -71,4 +72,44 @@ pub(crate) fn host_edge(pc: usize, fp: usize) -> Resume {
         fp,
         payload: LEFT as usize,
     }
+}
+
+/// The arguments of [`resume_from_host`].
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct ResumeArguments {
+    pub(crate) stack: *mut VmStack,
+    pub(crate) store: *mut VmStoreCtx,
+    pub(crate) first: u64,
+    pub(crate) out: *mut [u64; 2],
+    pub(crate) native: *mut VmStack,
+}
+
+/// Where a base begins, and ends, on which a continuation is resumed: calls [`resume_from_host`], and goes back to
+/// the native stack. From `enter_base`: rdi is the activation, rax the [`ResumeArguments`].
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn begin_base_by_resuming() {
+    core::arch::naked_asm!(
+        "mov rbx, rdi",
+        "mov rdi, [rax + {stack}]",
+        "mov rsi, [rax + {store}]",
+        "mov rdx, [rax + {first}]",
+        "mov rcx, [rax + {out}]",
+        "mov r8, [rax + {native}]",
+        "call {resume}",
+        "xor eax, eax",
+        "mov rcx, [rbx + {native_pc}]",
+        "mov rsp, [rbx + {native_sp}]",
+        "mov rbp, [rbx + {native_fp}]",
+        "jmp rcx",
+        stack = const offset_of!(ResumeArguments, stack),
+        store = const offset_of!(ResumeArguments, store),
+        first = const offset_of!(ResumeArguments, first),
+        out = const offset_of!(ResumeArguments, out),
+        native = const offset_of!(ResumeArguments, native),
+        resume = sym resume_from_host,
+        native_pc = const offset::ACTIVATION_NATIVE_PC,
+        native_sp = const offset::ACTIVATION_NATIVE_SP,
+        native_fp = const offset::ACTIVATION_NATIVE_FP,
+    )
 }

@@ -21,14 +21,15 @@
 
 use super::Unwound;
 use super::enter::{Stay, stack_limit, unwound};
+use super::resume::{Prepared, Resumed, link};
 use super::thread;
-use crate::arch;
+use crate::arch::{self, ResumeArguments};
 use crate::instance::{Reason, Store};
 use crate::stack::{Base, BeginError, recycle_running};
 use sarsen_abi::TrapCode;
 use sarsen_abi::builtin::STATUS_OK;
 use sarsen_abi::stack::{VmStack, VmSuspension};
-use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx};
+use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx, VmTag};
 use smallvec::SmallVec;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
@@ -66,7 +67,20 @@ struct State {
     phase: Phase,
     store: NonNull<Store>,
     values: SmallVec<[ValRaw; 4]>,
+    /// What the call resumes, if it does not call a function.
+    resumption: Option<Resumption>,
     base: Option<Base>,
+}
+
+/// A continuation that is resumed.
+struct Resumption {
+    /// Its head, until it begins.
+    head: Option<NonNull<VmStack>>,
+    /// Its clauses.
+    _tags: SmallVec<[NonNull<VmTag>; 4]>,
+    arguments: ResumeArguments,
+    /// With what it has switched back.
+    words: [u64; 2],
 }
 
 /// A call of a function of a store that is made by polling. Dropping it recycles its stacks; nothing is
@@ -98,12 +112,80 @@ impl AsyncCall {
         callee: *const VmFuncRef,
         value_count: usize,
     ) -> Result<AsyncCall, Box<Unwound>> {
-        let base = Base::new(store.engine().stacks(), callee, value_count).map_err(|error| {
-            trap(match error {
-                BeginError::OutOfStacks => TrapCode::OutOfStacks,
-                BeginError::TooManyValues => TrapCode::StackOverflow,
-            })
-        })?;
+        let base = Base::new(store.engine().stacks(), callee, value_count).map_err(no_base)?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { AsyncCall::on_base(store, base, value_count) })
+    }
+
+    /// A call that will resume a continuation: [`AsyncCall::resume`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no stack for it.
+    ///
+    /// # Safety
+    ///
+    /// As [`AsyncCall::new`].
+    pub unsafe fn to_resume(store: &mut Store) -> Result<AsyncCall, Box<Unwound>> {
+        let base = Base::for_resumption(store.engine().stacks()).map_err(no_base)?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { AsyncCall::on_base(store, base, 0) })
+    }
+
+    /// Says what it resumes, and with what clauses, as [`super::resume()`] is told.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it was said before.
+    ///
+    /// # Safety
+    ///
+    /// As [`super::resume()`]; the call must have been made to resume, and be polled at once.
+    pub unsafe fn resume(
+        &mut self,
+        prepared: &Prepared,
+        tags: &[NonNull<VmTag>],
+        switches: usize,
+    ) {
+        let state = self.0.as_ptr();
+        let head = prepared.head;
+        // SAFETY: the state is ours, and stays where it is. The chain is the caller's, and the base its parent as
+        // long as the state is there.
+        unsafe {
+            assert!((*state).resumption.is_none(), "a call resumes once");
+            let base = (*state).current;
+            let resumption = (*state).resumption.insert(Resumption {
+                head: Some(head),
+                _tags: tags.into(),
+                arguments: ResumeArguments {
+                    stack: head.as_ptr(),
+                    store: (*state).store.as_ref().ctx(),
+                    first: prepared.first,
+                    out: ptr::null_mut(),
+                    native: base,
+                },
+                words: [0; 2],
+            });
+            resumption.arguments.out = &raw mut resumption.words;
+            link(head.as_ptr(), base, &resumption._tags, switches);
+        }
+    }
+
+    /// What the continuation has done, when the call is ready.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it has resumed none.
+    pub fn resumed(&mut self) -> Resumed {
+        // SAFETY: ours.
+        let resumption = unsafe { (*self.0.as_ptr()).resumption.as_ref() };
+        Resumed::from_words(resumption.expect("the call was made to resume").words)
+    }
+
+    /// # Safety
+    ///
+    /// As [`AsyncCall::new`].
+    unsafe fn on_base(store: &mut Store, base: Base, value_count: usize) -> AsyncCall {
         let block = base.block();
         let mut state = Box::new(State {
             suspension: VmSuspension {
@@ -118,6 +200,7 @@ impl AsyncCall {
             phase: Phase::Begins,
             store: store.as_non_null(),
             values: SmallVec::from_elem(ValRaw::default(), value_count),
+            resumption: None,
             base: Some(base),
         });
         let activation = state.stay.as_mut_ptr().cast::<Activation>();
@@ -130,7 +213,7 @@ impl AsyncCall {
             (*block).parent = activation.cast();
             (*block).buffer = state.values.as_mut_ptr();
         }
-        Ok(AsyncCall(NonNull::from(Box::leak(state))))
+        AsyncCall(NonNull::from(Box::leak(state)))
     }
 
     /// Where the arguments go before the first poll, and the results are after the last.
@@ -172,8 +255,14 @@ impl AsyncCall {
             let activation = linked.activation();
             let status = if phase == Phase::Begins {
                 let sp = std::mem::take(&mut (*current).sp);
-                let block = current.expose_provenance() as u64;
-                arch::enter_base(activation, sp, (*current).pc, block, 0)
+                let what = match &mut (*state).resumption {
+                    Some(resumption) => {
+                        resumption.head = None;
+                        (&raw mut resumption.arguments).expose_provenance()
+                    }
+                    None => current.expose_provenance(),
+                };
+                arch::enter_base(activation, sp, (*current).pc, what as u64, 0)
             } else {
                 let job = (*state).job.as_mut().expect("what waits has a job");
                 let Poll::Ready([first, second]) = job.poll(context) else {
@@ -191,7 +280,9 @@ impl AsyncCall {
             }
             drop(linked);
             (*state).base = None;
-            if status == STATUS_OK {
+            let resumption = (*state).resumption.as_ref();
+            let was_left = resumption.is_some_and(|it| it.words[0] == arch::LEFT);
+            if status == STATUS_OK && !was_left {
                 return Poll::Ready(Ok(()));
             }
             // The stub returned another status, so `landing` has written it.
@@ -227,7 +318,9 @@ impl Drop for Recycle {
             };
             let ctx = (*state).store.as_ref().ctx();
             let saved = ((*ctx).current_stack, (*ctx).stack_limit);
-            (*ctx).current_stack = (*state).current;
+            let resumption = (*state).resumption.as_mut();
+            let not_begun = resumption.and_then(|resumption| resumption.head.take());
+            (*ctx).current_stack = not_begun.map_or((*state).current, NonNull::as_ptr);
             recycle_running(ctx, base.block());
             ((*ctx).current_stack, (*ctx).stack_limit) = saved;
         }
@@ -303,7 +396,11 @@ impl Drop for Linked {
 }
 
 #[cold]
-fn trap(code: TrapCode) -> Box<Unwound> {
+fn no_base(error: BeginError) -> Box<Unwound> {
+    let code = match error {
+        BeginError::OutOfStacks => TrapCode::OutOfStacks,
+        BeginError::TooManyValues => TrapCode::StackOverflow,
+    };
     Box::new(Unwound {
         reason: Reason::Trap(code),
         backtrace: None,

@@ -9,7 +9,7 @@
 //! nothing unwinds into compiled code.
 
 use super::host_call::fail;
-use super::{landing, yielding};
+use super::{landing, suspend, yielding};
 use crate::arch;
 use crate::instance::{Deadline, Instance, Reason};
 use crate::mem::Expected;
@@ -94,6 +94,7 @@ macro_rules! table {
 
         static TABLE: Table = Table(BuiltinTable {
             raise: landing::raise as *const u8,
+            host_failed: suspend::host_failed as *const u8,
             native_call: native_call as *const u8,
             switch_stack: switch_stack as *const u8,
             resume_stack: resume_stack as *const u8,

@@ -20,6 +20,7 @@
 use super::backtrace::Capture;
 use super::enter::Stay;
 use super::thread;
+use super::suspend::take_record;
 use super::throw;
 use super::walk::{Start, Step, Walk};
 use crate::arch::{self, Resume};
@@ -32,6 +33,7 @@ use sarsen_abi::TrapCode;
 use sarsen_abi::stack::VmStack;
 use sarsen_abi::vmctx::VmStoreCtx;
 use std::num::NonZeroU32;
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 
 arch::raise_routine!(raise => land_raise);
@@ -93,8 +95,9 @@ fn trap_at(pc: usize) -> Option<(TrapCode, CodeAt<'static>)> {
 ///
 /// # Safety
 ///
-/// Called by [`raise`] on the stack of a stub that has recorded the exit in the activation.
-unsafe extern "C" fn land_raise(out: *mut Resume) {
+/// Called on the native stack, after a stub has recorded the exit in the activation: by [`raise`], and by
+/// what else leaves compiled code.
+pub(super) unsafe extern "C" fn land_raise(out: *mut Resume) {
     let ctx = thread::running_store();
     // SAFETY: the activation is linked while its compiled code runs, and its exit was just recorded.
     unsafe {
@@ -134,12 +137,19 @@ pub(super) unsafe fn throw_when_resumed(head: NonNull<VmStack>) {
 unsafe extern "C" fn land_throw(out: *mut Resume, exception: u64) {
     let ctx = thread::running_store();
     let exception = NonZeroU32::new(exception as u32).expect("compiled code has checked for null");
+    let mut reason = Reason::Exception {
+        exception,
+        error: None,
+    };
     // SAFETY: the store is alive, and its compiled code waits.
     unsafe {
-        (*Store::from_ctx(ctx)).set_pending(Reason::Exception {
-            exception,
-            error: None,
-        });
+        // The exception is thrown where a host function was called, which is not asked any more.
+        if let Some(record) = take_record(ctx)
+            && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(record)))
+        {
+            reason = Reason::Panic(payload);
+        }
+        (*Store::from_ctx(ctx)).set_pending(reason);
         land_raise(out);
     }
 }

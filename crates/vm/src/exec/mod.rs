@@ -27,6 +27,7 @@
 //! | `asynchronous` | the way in by polling, on a stack of the pool |
 //! | `resume` | continuations that the host resumes |
 //! | `host_call` | host functions: panics and errors become reasons |
+//! | `suspend` | host functions that suspend |
 //! | `landing` | the way out of abandoned code |
 //! | `throw` | finding who catches an exception |
 //! | `walk` | the one iterator over frames |
@@ -44,6 +45,7 @@ mod host_call;
 mod landing;
 mod resume;
 mod roots;
+mod suspend;
 mod symbolize;
 mod thread;
 mod throw;

@@ -21,9 +21,9 @@ use std::ptr::NonNull;
 /// A continuation that was taken to be resumed, at once: it is consumed.
 #[derive(Debug)]
 pub struct Prepared {
-    head: NonNull<VmStack>,
+    pub(super) head: NonNull<VmStack>,
     /// What it is resumed with first: an exception, or zero.
-    first: u64,
+    pub(super) first: u64,
     /// The stack limit of the activation.
     limit: usize,
 }
@@ -113,7 +113,8 @@ pub unsafe fn prepare_throw(
     }
 }
 
-/// Resumes a continuation, with a clause for each of `tags`.
+/// Resumes a continuation, with a clause for each of `tags`: the last `switches` of them are for switches, all
+/// others for suspensions.
 ///
 /// # Errors
 ///
@@ -131,6 +132,7 @@ pub unsafe fn resume(
     store: NonNull<Store>,
     prepared: &Prepared,
     tags: &[NonNull<VmTag>],
+    switches: usize,
 ) -> Result<Resumed, Box<Unwound>> {
     let head = prepared.head.as_ptr();
     let mut words = [0u64; 2];
@@ -140,16 +142,7 @@ pub unsafe fn resume(
         let ctx = store.as_ref().ctx();
         activate(store, prepared.limit, |activation| {
             let native = &raw mut (*activation).native;
-            let end = chain_end(head);
-            (*end).parent = native;
-            (*end).first_tag = tags
-                .first()
-                .map_or(std::ptr::null(), |tag| tag.as_ptr().cast());
-            // The first one is not in the array.
-            (*end).handlers = tags.as_ptr().wrapping_add(1).cast();
-            (*end).handler_count = tags.len() as u32;
-            (*end).switch_count = 0;
-            (*head).owner = 0;
+            link(head, native, tags, switches);
             resume_from_host(head, ctx, prepared.first, &raw mut words, native);
             if words[0] == arch::LEFT {
                 !STATUS_OK
@@ -158,15 +151,49 @@ pub unsafe fn resume(
             }
         })?;
     }
-    let [status, values] = words;
-    let values: *const ValRaw = std::ptr::with_exposed_provenance(values as usize);
-    Ok(match status as u32 {
-        RETURNED => Resumed::Returned(values),
-        clause => Resumed::Suspended {
-            clause: clause as usize,
-            cont: NonZeroU32::new((status >> 32) as u32)
-                .expect("a suspension makes a continuation"),
-            values,
-        },
-    })
+    Ok(Resumed::from_words(words))
+}
+
+/// Puts a chain before a stack of the host's, with clauses for these tags. They must be there for as long as
+/// the chain is.
+///
+/// # Safety
+///
+/// `head` must be the head of a suspended chain that is the caller's, to resume it at once.
+pub(super) unsafe fn link(
+    head: *mut VmStack,
+    parent: *mut VmStack,
+    tags: &[NonNull<VmTag>],
+    switches: usize,
+) {
+    let suspends = tags.len() - switches;
+    let first = tags.first().filter(|_| suspends > 0);
+    // What is first is not in the array.
+    let others = tags.as_ptr().wrapping_add(suspends.min(1));
+    // SAFETY: the caller's promise.
+    unsafe {
+        let end = chain_end(head);
+        (*end).parent = parent;
+        (*end).first_tag = first.map_or(std::ptr::null(), |tag| tag.as_ptr().cast());
+        (*end).handlers = others.cast();
+        (*end).handler_count = suspends as u32;
+        (*end).switch_count = switches as u32;
+        (*head).owner = 0;
+    }
+}
+
+impl Resumed {
+    /// What the words mean with which a continuation's stack has switched back.
+    pub(super) fn from_words([status, values]: [u64; 2]) -> Resumed {
+        let values: *const ValRaw = std::ptr::with_exposed_provenance(values as usize);
+        match status as u32 {
+            RETURNED => Resumed::Returned(values),
+            clause => Resumed::Suspended {
+                clause: clause as usize,
+                cont: NonZeroU32::new((status >> 32) as u32)
+                    .expect("a suspension makes a continuation"),
+                values,
+            },
+        }
+    }
 }

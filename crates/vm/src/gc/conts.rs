@@ -222,6 +222,27 @@ impl Heap {
         Ok(cont)
     }
 
+    /// A continuation of the stack with this number, whose type is still to be set. `held` is what becomes
+    /// of these references meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn suspended_cont(
+        &mut self,
+        stack: u32,
+        held: &mut [u32],
+        world: &mut dyn World,
+    ) -> Result<u32, HeapError> {
+        let cont = self.holding(held, |heap| {
+            heap.allocate_zeroed(u64::from(ContLayout::SIZE), world)
+        })?;
+        self.set_word(cont, CONT_TYPE.0);
+        self.set_word(cont + 4, ContLayout::SIZE);
+        self.set_word(cont + ContLayout::STACK, stack);
+        Ok(cont)
+    }
+
     /// A fresh continuation has begun, or its place was taken by another.
     ///
     /// # Panics

@@ -19,6 +19,7 @@ use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
 use sarsen_abi::{TrapCode, TypeId, TypeIndex};
 use smallvec::SmallVec;
 use std::num::NonZeroU32;
+use std::panic;
 use std::ptr::{self, NonNull};
 
 /// What a continuation is that can be resumed.
@@ -27,6 +28,15 @@ enum Usable {
     Fresh(*const VmFuncRef),
     /// It is suspended, and this is the head of its chain.
     Suspended(*mut VmStack),
+}
+
+/// Why no arguments could be bound.
+#[derive(Debug)]
+pub enum BindError {
+    /// The continuation is null or consumed.
+    Unusable(TrapCode),
+    /// There is no room.
+    Heap(HeapError),
 }
 
 impl Store {
@@ -160,6 +170,50 @@ impl Store {
         Ok(NonZeroU32::new(made).expect("nothing is allocated at null"))
     }
 
+    /// A continuation of type `ty` like `cont`, which is consumed, with these values as its first arguments. The
+    /// result is raw: it must be rooted before the next allocation.
+    ///
+    /// # Errors
+    ///
+    /// When it is null or consumed, or there is no room.
+    ///
+    /// # Safety
+    ///
+    /// The values must be of this store and of these types, the first parameters of the continuation; functions
+    /// must be resolved. `ty` must be the type of what is left.
+    pub unsafe fn bind_cont<R>(
+        &mut self,
+        cont: u32,
+        ty: TypeId,
+        params: &[ValType<R>],
+        values: &[ValRaw],
+    ) -> Result<NonZeroU32, BindError> {
+        let (usable, _) = self.usable(cont).map_err(BindError::Unusable)?;
+        let bound: SmallVec<[BoundValue; 8]> = (params.iter().zip(values))
+            .map(|(ty, value)| match ty {
+                ValType::Ref(ty) if ty.is_collected() => BoundValue::reference(value.0 as u32),
+                ValType::Ref(_) => {
+                    // SAFETY: the caller's promise.
+                    let id = unsafe { self.heap_mut().func_id(value.get_funcref()) };
+                    BoundValue::function(id)
+                }
+                _ => BoundValue::number(value.0),
+            })
+            .collect();
+        let bound = self.with_heap(|heap, world| heap.bind_cont(cont, ty, &bound, world));
+        let (old, new) = bound.map_err(BindError::Heap)?;
+        match usable {
+            Usable::Fresh(_) => self.heap_mut().consume_fresh(old),
+            // SAFETY: the head of a chain, which the collector does not take from its owner.
+            Usable::Suspended(head) => unsafe {
+                relist(self.ctx(), head);
+                // Not plain: the next resume must come here for the bound arguments.
+                (*head).owner = new | OWNER_CLEAN;
+            },
+        }
+        Ok(NonZeroU32::new(new).expect("nothing is allocated at null"))
+    }
+
     /// Whether a continuation can be resumed.
     ///
     /// # Errors
@@ -179,13 +233,78 @@ impl Store {
     /// # Errors
     ///
     /// As [`Store::check_cont`].
+    ///
+    /// # Panics
+    ///
+    /// Resumes the panic of what a host function has left there, when that is dropped.
     pub fn discard_cont(&mut self, cont: u32) -> Result<(), TrapCode> {
         match self.usable(cont)?.0 {
             Usable::Fresh(_) => self.heap_mut().consume_fresh(cont),
-            // SAFETY: the head of a suspended chain of this store, which nobody can resume any more.
-            Usable::Suspended(head) => unsafe { recycle(self.ctx(), head) },
+            Usable::Suspended(head) => {
+                // SAFETY: the head of a suspended chain of this store, which nobody can resume any more.
+                unsafe { recycle(self.ctx(), head) };
+                if let Err(payload) = self.stacks_mut().take_dead().drop_all() {
+                    panic::resume_unwind(payload);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// A continuation that owns the running stack, which is being suspended up to `outermost`; where the
+    /// values go that it will be resumed with is still to be written. `held` is what becomes of these
+    /// references meanwhile. The result is raw, and its type is still to be set.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    ///
+    /// # Safety
+    ///
+    /// A pool stack must run, and be left at once; `outermost` must be it or one of its parents.
+    pub(crate) unsafe fn suspend_running(
+        &mut self,
+        outermost: NonNull<VmStack>,
+        held: &mut [u32],
+    ) -> Result<NonZeroU32, HeapError> {
+        let ctx = self.ctx();
+        // SAFETY: compiled code waits, and a stack runs.
+        let current = unsafe { (*ctx).current_stack };
+        // SAFETY: as above.
+        let number = unsafe { (*current).id };
+        let made = self.with_heap(|heap, world| heap.suspended_cont(number, held, world))?;
+        // SAFETY: the caller's promise.
+        unsafe {
+            (*current).owner = made;
+            (*current).chain_end = outermost.as_ptr();
+            (*ctx).last_suspended = current;
+        }
+        Ok(NonZeroU32::new(made).expect("nothing is allocated at null"))
+    }
+
+    /// The stack whose parent has a clause for a tag, that handles suspensions, or switches if `switch`, and
+    /// the clause's number.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::UnhandledTag`] when there is none.
+    pub(crate) fn find_handler(
+        &self,
+        tag: *const u8,
+        switch: bool,
+    ) -> Result<(NonNull<VmStack>, u32), TrapCode> {
+        // SAFETY: the stacks of the activation are linked down to the native one, whose parent is null. Their
+        // handlers are in frames of the parents, which stand.
+        unsafe {
+            let mut stack = (*self.ctx()).current_stack;
+            while !(*stack).parent.is_null() {
+                if let Some(clause) = clause_of(stack, tag, switch) {
+                    return Ok((NonNull::new_unchecked(stack), clause));
+                }
+                stack = (*stack).parent;
+            }
+        }
+        Err(TrapCode::UnhandledTag)
     }
 
     /// The head of a suspended continuation's chain; `None` when it has not begun.
@@ -253,58 +372,26 @@ impl Instance {
         };
         let params = &module.module().func_type_at(func_type).params[..count as usize];
         let ty = module.type_id(TypeIndex::new(to));
-        let store = self.store_mut();
-        let (usable, _) = store.usable(cont)?;
-        let bound: SmallVec<[BoundValue; 8]> = params
-            .iter()
-            .enumerate()
-            .map(|(i, ty)| {
-                // SAFETY: the caller's promise.
-                let value = unsafe { values.add(i).read() };
-                match ty {
-                    ValType::Ref(ty) if ty.is_collected() => BoundValue::reference(value.0 as u32),
-                    ValType::Ref(_) => {
-                        // SAFETY: validated code has functions of its store, which it can call.
-                        let id = unsafe { store.heap_mut().func_id(value.get_funcref()) };
-                        BoundValue::function(id)
-                    }
-                    _ => BoundValue::number(value.0),
-                }
-            })
-            .collect();
-        let (old, new) = store.with_heap(|heap, world| {
-            heap.bind_cont(cont, ty, &bound, world)
-                .map_err(|error: HeapError| Reason::from(error))
-        })?;
-        match usable {
-            Usable::Fresh(_) => store.heap_mut().consume_fresh(old),
-            // SAFETY: the head of a chain, which the collector does not take from its owner.
-            Usable::Suspended(head) => unsafe {
-                relist(store.ctx(), head);
-                // Not plain: the next resume must come here for the bound arguments.
-                (*head).owner = new | OWNER_CLEAN;
-            },
+        // SAFETY: the caller's promise.
+        let bound = unsafe {
+            let values = std::slice::from_raw_parts(values, params.len());
+            self.store_mut().bind_cont(cont, ty, params, values)
+        };
+        match bound {
+            Ok(new) => Ok(new.get()),
+            Err(BindError::Unusable(code)) => Err(code.into()),
+            Err(BindError::Heap(error)) => Err(error.into()),
         }
-        Ok(new)
     }
 
     /// See [`sarsen_abi::Builtin::FindHandler`].
     pub(crate) fn find_handler(&self, tag: u64, switch: bool) -> Result<u64, TrapCode> {
-        let ctx = self.store_mut().ctx();
         let tag: *const u8 = ptr::with_exposed_provenance(tag as usize);
-        // SAFETY: the stacks of the activation are linked down to the native one, whose parent is null. Their
-        // handlers are in frames of the parents, which stand.
-        unsafe {
-            let mut stack = (*ctx).current_stack;
-            while !(*stack).parent.is_null() {
-                if let Some(clause) = clause_of(stack, tag, switch) {
-                    (*ctx).found_clause = u64::from(clause);
-                    return Ok(stack.expose_provenance() as u64);
-                }
-                stack = (*stack).parent;
-            }
-        }
-        Err(TrapCode::UnhandledTag)
+        let store = self.store_mut();
+        let (stack, clause) = store.find_handler(tag, switch)?;
+        // SAFETY: the context is valid as long as the store.
+        unsafe { (*store.ctx()).found_clause = u64::from(clause) };
+        Ok(stack.as_ptr().expose_provenance() as u64)
     }
 }
 

@@ -11,6 +11,7 @@ use super::reason::{HostError, Reason};
 use super::store::{Store, ask};
 use crate::gc::{GcStats, Heap, HeapError, OwnedRoot, RefKind, RootIndex, RootScope, Roots, World};
 use crate::mem::{Table, TableElements};
+use crate::stack::DeadFrames;
 use sarsen_abi::types::{AbstractHeapType as A, HeapType, RefType};
 use sarsen_abi::vmctx::ValRaw;
 use sarsen_abi::{TrapCode, TypeId};
@@ -127,7 +128,7 @@ impl Store {
     }
 
     /// Does something with the heap that may collect. The host's data that was found dead is dropped
-    /// afterwards.
+    /// afterwards, and what host functions have left on stacks that were recycled.
     ///
     /// # Panics
     ///
@@ -146,12 +147,14 @@ impl Store {
         let after = heap.collections();
         apart.finished = true;
         drop(apart);
+        let mut frames = DeadFrames::default();
         if before != after
             && let Some(stacks) = &mut self.stacks
         {
             stacks.after_collection(before.1 != after.1);
+            frames = stacks.take_dead();
         }
-        if let Err(payload) = dead.drop_all() {
+        if let Err(payload) = dead.drop_all().and(frames.drop_all()) {
             self.heap_mut().release_all();
             panic::resume_unwind(payload);
         }

@@ -74,6 +74,7 @@ impl HostFunc {
             call: self.call,
             caller,
             data: ptr::from_ref(&*self.data).cast(),
+            type_id: self.ty.id(),
         }
     }
 }

@@ -102,7 +102,7 @@ impl From<Reason> for InstantiateError {
         match reason {
             Reason::Trap(code) => InstantiateError::Trap(code),
             Reason::Error(error) => InstantiateError::Heap(HeapError::Host(error)),
-            Reason::Cast(_) | Reason::Exception { .. } | Reason::Panic(_) => {
+            Reason::Cast(_) | Reason::Exception { .. } | Reason::Suspend(_) | Reason::Panic(_) => {
                 unreachable!("constant expressions neither cast nor call the host")
             }
         }

@@ -69,6 +69,7 @@ pub use crate::gc::{
     CollectorKind, GcConfig, GcStats, HeapError, OwnedRoot, RefKind, RootIndex, RootScope,
 };
 pub use config::{BacktraceLimits, StoreConfig};
+pub use continuations::BindError;
 pub use engine::{Engine, Stubs};
 pub(crate) use exceptions::{CallHandlers, Catches, CaughtAt};
 pub use extern_type::ExternType;
@@ -80,6 +81,6 @@ pub use instance::{Extern, Instance, InstanceMemory};
 pub use instantiate::{InstantiateError, Instantiated};
 pub use module::CompiledModule;
 pub use parking::WaitResult;
-pub use reason::{HostError, Reason};
+pub use reason::{HostError, HostSuspension, Reason};
 pub use store::{OwnedStore, Store, StoreId, TooMany};
 pub use upcalls::{Deadline, ResourceCounts, Upcalls};

@@ -4,10 +4,14 @@
 //! `exec` takes it out again when the stay in compiled code has ended.
 
 pub use crate::gc::HostError;
+use crate::stack::OnResume;
 use sarsen_abi::TrapCode;
+use sarsen_abi::vmctx::{ValRaw, VmTag};
+use smallvec::SmallVec;
 use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::ptr::NonNull;
 
 /// Why compiled code was left before it returned.
 pub enum Reason {
@@ -23,11 +27,30 @@ pub enum Reason {
         /// What the host function that threw it returned, if one did.
         error: Option<HostError>,
     },
+    /// A host function suspends the continuation that it was called on.
+    Suspend(Box<HostSuspension>),
     /// A host function or an upcall returned an error.
     Error(HostError),
     /// A host function or an upcall panicked; the payload of the panic.
     Panic(Box<dyn Any + Send>),
 }
+
+/// With what a host function suspends, and what happens when it is resumed.
+pub struct HostSuspension {
+    /// The tag.
+    pub tag: NonNull<VmTag>,
+    /// The values that come with it.
+    pub payload: Box<[ValRaw]>,
+    /// The positions of those that are collected references. They are raw, as an exception is.
+    pub references: SmallVec<[usize; 4]>,
+    /// How many values it is resumed with.
+    pub arguments: usize,
+    /// What happens then. Otherwise these values are the function's results, and must be of their types.
+    pub on_resume: Option<Box<dyn OnResume>>,
+}
+
+// SAFETY: the tag is used only together with its store.
+unsafe impl Send for HostSuspension {}
 
 impl From<TrapCode> for Reason {
     fn from(code: TrapCode) -> Self {
@@ -43,6 +66,7 @@ impl fmt::Debug for Reason {
             Reason::Exception { exception, .. } => {
                 f.debug_tuple("Exception").field(exception).finish()
             }
+            Reason::Suspend(_) => f.write_str("Suspend(..)"),
             Reason::Error(_) => f.write_str("Error(..)"),
             Reason::Panic(_) => f.write_str("Panic(..)"),
         }

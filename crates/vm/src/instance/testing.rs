@@ -35,6 +35,7 @@ pub(super) fn engine() -> Arc<Engine> {
     // No code of these modules runs, so none calls a builtin.
     let builtins = Box::leak(Box::new(BuiltinTable {
         raise: std::ptr::null(),
+        host_failed: std::ptr::null(),
         native_call: std::ptr::null(),
         switch_stack: std::ptr::null(),
         resume_stack: std::ptr::null(),

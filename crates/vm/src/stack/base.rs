@@ -26,12 +26,7 @@ impl Base {
         func: *const VmFuncRef,
         value_count: usize,
     ) -> Result<Base, BeginError> {
-        let mut taken = None;
-        pool.take(SizeClass::Async, 1, |stack| taken = Some(stack));
-        let base = Base {
-            pool: Arc::clone(pool),
-            stack: taken.ok_or(BeginError::OutOfStacks)?,
-        };
+        let base = Base::beginning_at(pool, arch::begin_base as *const ())?;
         let stack = base.stack.as_ptr();
         // SAFETY: the stack is ours.
         unsafe {
@@ -41,7 +36,30 @@ impl Base {
                 return Err(BeginError::TooManyValues);
             }
             (*stack).func = func;
-            (*stack).pc = arch::begin_base as *const () as usize;
+        }
+        Ok(base)
+    }
+
+    /// A stack on which a continuation is resumed.
+    ///
+    /// # Errors
+    ///
+    /// When the pool has none.
+    pub(crate) fn for_resumption(pool: &Arc<StackPool>) -> Result<Base, BeginError> {
+        Base::beginning_at(pool, arch::begin_base_by_resuming as *const ())
+    }
+
+    fn beginning_at(pool: &Arc<StackPool>, pc: *const ()) -> Result<Base, BeginError> {
+        let mut taken = None;
+        pool.take(SizeClass::Async, 1, |stack| taken = Some(stack));
+        let base = Base {
+            pool: Arc::clone(pool),
+            stack: taken.ok_or(BeginError::OutOfStacks)?,
+        };
+        let stack = base.stack.as_ptr();
+        // SAFETY: the stack is ours.
+        unsafe {
+            (*stack).pc = pc as usize;
             (*stack).sp = stack.addr() & !15;
         }
         Ok(base)

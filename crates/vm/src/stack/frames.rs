@@ -3,6 +3,7 @@
 //! The image's stack maps say it, by the return address of the call that a frame is in. Stacks consist of
 //! few different frames, so that what was looked up is kept.
 
+use super::host_frame::innermost;
 use super::stacks::chain;
 use crate::code;
 use sarsen_abi::stack::VmStack;
@@ -91,7 +92,7 @@ unsafe fn suspended_frames(head: *mut VmStack, mut each: impl FnMut(usize, usize
     // SAFETY: the caller's promise; the frames of a suspended stack stand.
     for stack in unsafe { chain(head) } {
         // SAFETY: as above.
-        let (mut pc, mut fp, end) = unsafe { ((*stack).pc, (*stack).fp, (*stack).entry_fp) };
+        let ((mut pc, mut fp), end) = unsafe { (innermost(stack), (*stack).entry_fp) };
         while fp != end {
             assert!(
                 fp < end && fp.is_multiple_of(8),

@@ -14,6 +14,7 @@
 //! | `pool` | address space for stacks, guards, what is idle, limits and counts |
 //! | `base` | the stack of an asynchronous call |
 //! | `stacks` | the stacks of a store: taking, beginning, recycling, trimming |
+//! | `host_frame` | what is left of host functions that have suspended |
 //! | `frames` | references in the frames of a suspended chain |
 //! | `switch` | the routines in assembly, as the table of builtins has them |
 //!
@@ -27,6 +28,7 @@
 
 mod base;
 mod frames;
+mod host_frame;
 mod pool;
 mod stacks;
 mod switch;
@@ -34,6 +36,8 @@ mod switch;
 pub(crate) use base::Base;
 pub use frames::FrameMaps;
 pub(crate) use frames::suspended_pcs;
+pub use host_frame::OnResume;
+pub(crate) use host_frame::{DeadFrames, HostFrame};
 pub use pool::{PoolCounts, SizeClass, StackConfig, StackPool};
 pub use stacks::{BeginError, Pressure, Stacks};
 pub(crate) use stacks::{chain_end, forget_ran, recycle, recycle_running, relist};

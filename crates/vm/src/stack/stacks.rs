@@ -9,12 +9,15 @@
 //! - Every running or parent pool stack is on the list of those that ran.
 //! - A number whose stack went back to the pool leads to a stack that nobody owns.
 
+use super::host_frame::{DeadFrames, put_aside};
 use super::pool::{MARGIN, SizeClass, StackPool};
 use super::switch;
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx};
+use std::panic;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::thread;
 
 /// How many stacks may be free in a store before some go back to the pool.
 const FREE_LIMIT: u64 = 1024;
@@ -58,6 +61,8 @@ pub struct Stacks {
     next_full: usize,
     /// What numbers without a stack lead to.
     nobody: Box<VmStack>,
+    /// What host functions have left on stacks that were recycled.
+    pub(super) dead: DeadFrames,
 }
 
 impl Stacks {
@@ -78,6 +83,7 @@ impl Stacks {
             next_minor: MIN_PRESSURE,
             next_full: 2 * MIN_PRESSURE,
             nobody,
+            dead: DeadFrames::default(),
         });
         let nobody = &raw mut *stacks.nobody;
         stacks.table.push(nobody);
@@ -107,6 +113,11 @@ impl Stacks {
         // SAFETY: valid (`Stacks::new`).
         let free = unsafe { (*self.ctx.as_ptr()).free_count } as usize;
         (self.taken(), free)
+    }
+
+    /// Takes what host functions have left on stacks that were recycled; the caller drops it.
+    pub(crate) fn take_dead(&mut self) -> DeadFrames {
+        std::mem::take(&mut self.dead)
     }
 
     fn taken(&self) -> usize {
@@ -254,6 +265,9 @@ impl Stacks {
 impl Drop for Stacks {
     fn drop(&mut self) {
         let nobody = &raw mut *self.nobody;
+        let mut dead = self.take_dead();
+        // SAFETY: nothing runs on the stacks any more.
+        unsafe { dead.extend_from(self.table.iter().copied()) };
         let stacks = self.table.iter().filter(|&&stack| stack != nobody);
         let stacks = stacks.map(|&stack| NonNull::new(stack).expect("a stack"));
         self.pool.give_back(SizeClass::Continuation, stacks);
@@ -266,6 +280,11 @@ impl Drop for Stacks {
             (*ctx).free_stacks = ptr::null_mut();
             (*ctx).free_count = 0;
             (*ctx).ran_stacks = ptr::null_mut();
+        }
+        if let Err(payload) = dead.drop_all()
+            && !thread::panicking()
+        {
+            panic::resume_unwind(payload);
         }
     }
 }
@@ -319,14 +338,18 @@ unsafe fn push_free(ctx: *mut VmStoreCtx, stack: *mut VmStack) {
     }
 }
 
-/// Recycles a suspended chain that nobody will resume.
+/// Recycles a suspended chain that nobody will resume. What a host function has left there is put aside
+/// ([`Stacks::take_dead`]).
 ///
 /// # Safety
 ///
-/// `head` must be the head of a suspended chain of this store.
+/// `head` must be the head of a suspended chain of this store, whose [`Stacks`] must not be borrowed.
 pub(crate) unsafe fn recycle(ctx: *mut VmStoreCtx, head: *mut VmStack) {
     // SAFETY: the caller's promise.
-    let end = unsafe { (*head).chain_end };
+    let end = unsafe {
+        put_aside(ctx, head);
+        (*head).chain_end
+    };
     let mut stack = head;
     loop {
         // SAFETY: a stack of the chain.
