@@ -3,6 +3,7 @@
 //! Messages go from the general to the particular: what failed, then why, each cause on a line of its
 //! own. A trap's backtrace comes last. Colours only where standard error is a terminal.
 
+use crate::backtrace::Shown;
 use sarsen::{Error, ThrownException, Trap, UnknownImportError, WasmBacktrace};
 use sarsen_wasi::I32Exit;
 use std::borrow::Cow;
@@ -64,8 +65,8 @@ fn write_report(to: &mut impl Write, error: &Error) -> io::Result<()> {
             _ => writeln!(to, "  because: {}", message.replace('\n', "\n    "))?,
         }
     }
-    match backtrace {
-        Some(backtrace) => writeln!(to, "{}", harmless(backtrace.trim_end())),
+    match error.downcast_ref::<WasmBacktrace>() {
+        Some(backtrace) => writeln!(to, "{}", harmless(&Shown(backtrace).to_string())),
         None => Ok(()),
     }
 }

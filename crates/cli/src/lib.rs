@@ -1,8 +1,9 @@
 //! The `sarsen` command: runs, compiles and inspects WebAssembly.
 //!
 //! [`main`] reads the command line and hands over to one file per subcommand under `command/`. What
-//! they share: [`input`] reads files, [`options`] makes an engine's configuration, [`arguments`]
-//! reads and prints values, [`failure`] turns an error into a message and an exit code.
+//! they share: [`input`] reads files, [`options`], [`limits`] and [`stacks`] make an engine's configuration,
+//! [`arguments`] reads and prints values, [`failure`] turns an error into a message and an exit code, [`backtrace`]
+//! shortens what recursion repeats.
 //!
 //! [`script`] runs the official test scripts (`.wast`); the test-suite uses it too, which is why this
 //! crate is a library at all.
@@ -14,13 +15,16 @@
 #![deny(unsafe_code)]
 
 mod arguments;
+mod backtrace;
 mod budget;
 mod command;
 mod failure;
 mod input;
+mod limits;
 mod options;
 mod progress;
 pub mod script;
+mod stacks;
 mod uncaught;
 
 pub use command::main;

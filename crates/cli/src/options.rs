@@ -6,11 +6,12 @@ use sarsen::{Collector, Config, Feature, Features, OptLevel};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// How many frames of a backtrace are shown: what fits on a screen.
-const FRAMES_SHOWN: usize = 24;
+/// How many frames of a backtrace are kept: what fits on a screen, if nothing was inlined.
+const FRAMES_KEPT: usize = 24;
 
 /// Options that change the machine code that is made.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Compilation")]
 pub(crate) struct CodeOptions {
     /// Switch WebAssembly proposals: `wide-arithmetic`, `simd=n`, …, or `all` that are known
     ///
@@ -86,7 +87,7 @@ impl CodeOptions {
         config.compiler_inlining(self.inlining);
         config.relaxed_simd_deterministic(self.relaxed_simd_deterministic);
         config.nan_canonicalization(self.nan_canonicalization);
-        config.wasm_backtrace_max_frames(FRAMES_SHOWN);
+        config.wasm_backtrace_max_frames(FRAMES_KEPT);
         config.opt_level(match self.opt_level {
             Level::None => OptLevel::None,
             Level::Speed => OptLevel::Speed,

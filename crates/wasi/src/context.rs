@@ -190,7 +190,7 @@ impl WasiCtxBuilder {
     ) -> sarsen::Result<&mut WasiCtxBuilder> {
         let host_path = host_path.as_ref();
         let dir = Dir::open_ambient_dir(host_path, cap_std::ambient_authority())
-            .with_context(|| format!("cannot open the directory '{}'", host_path.display()))?;
+            .with_context(|| format!("cannot open the directory `{}`", host_path.display()))?;
         let (rights, inheriting) = preopen_rights(dir_perms, file_perms);
         let kind = Kind::Dir(OpenDir::preopened(dir, guest_path.as_ref()));
         self.preopens.push(Descriptor {

@@ -5,18 +5,18 @@
 use crate::arguments;
 use crate::budget::Budget;
 use crate::input::{Input, Kind};
-use crate::options::{self, CodeOptions, GcOptions};
+use crate::limits::Limits;
+use crate::options::{CodeOptions, GcOptions};
 use crate::progress;
 use crate::uncaught;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use sarsen::{Engine, ExternType, Func, Instance, Linker, Module, Store, Trap};
 use sarsen_wasi::{DirPerms, FilePerms, WasiCtx};
-use std::ffi::OsString;
-use std::io::Write;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +24,7 @@ Examples:
   sarsen run --dir data::/in wc.wasm /in/a   The program sees the directory `data` as `/in`
   sarsen run --invoke fib fib.wat 30         Call a function and print its results
   sarsen run --timeout 5s --max-memory 64MiB untrusted.wasm
+  sarsen run --max-wasm-stack 64MiB deep.wasm
   sarsen run --gc-stats --gc-heap-limit 1GiB objects.wasm
   cat hello.wasm | sarsen run -";
 
@@ -46,18 +47,6 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
 
-    /// Stop the program when it has executed about this many instructions
-    #[arg(long, value_name = "N")]
-    fuel: Option<u64>,
-
-    /// Stop the program after this time, such as `500ms` or `2m`
-    #[arg(long, value_name = "TIME", value_parser = options::parse_duration)]
-    timeout: Option<Duration>,
-
-    /// Let the program's memories, tables and objects together take no more than this, such as `64MiB`
-    #[arg(long, value_name = "SIZE", value_parser = options::parse_size)]
-    max_memory: Option<u64>,
-
     /// What to do about imports that nothing provides
     #[arg(long, value_name = "WHAT", default_value = "error")]
     unknown_imports: UnknownImports,
@@ -71,6 +60,9 @@ pub(crate) struct Run {
     /// Show on standard error at the end what the garbage collector has done
     #[arg(long, help_heading = "Garbage collection")]
     gc_stats: bool,
+
+    #[command(flatten)]
+    limits: Limits,
 
     #[command(flatten)]
     gc: GcOptions,
@@ -151,20 +143,33 @@ struct Host {
 impl Run {
     pub(crate) fn execute(self) -> Result<u8> {
         let engine = self.engine()?;
-        let input = Input::read(&self.program[0])?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let wasi = self.wasi_context(&interrupted)?;
+        let input = self.read()?;
         let description = input.describe();
         let module = self.load(&engine, input)?;
-        self.run(&engine, &module)
-            .with_context(|| format!("{description} failed"))?;
+        let run = || self.run(&module, wasi, &interrupted);
+        let result = self.limits.stacks.with_room(run);
+        result.with_context(|| format!("{description} failed"))?;
         Ok(0)
     }
 
     fn engine(&self) -> Result<Engine> {
         let mut config = self.code.config();
+        self.limits.configure(&mut config);
         self.gc.configure(&mut config);
-        config.consume_fuel(self.fuel.is_some());
-        config.epoch_interruption(self.timeout.is_some());
         Engine::new(&config)
+    }
+
+    fn read(&self) -> Result<Input> {
+        let name = &self.program[0];
+        Input::read(name).map_err(|error| match may_be_a_command(name, &error) {
+            true => error.context(format!(
+                "there is neither a file nor a command `{}`; `sarsen --help` lists the commands",
+                name.display()
+            )),
+            false => error,
+        })
     }
 
     #[allow(
@@ -193,21 +198,17 @@ impl Run {
         }
     }
 
-    fn run(&self, engine: &Engine, module: &Module) -> Result<()> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let mut linker = Linker::new(engine);
-        let wasi = self.wasi(&mut linker, module, &interrupted)?;
-        let mut store = Store::new(
-            engine,
-            Host {
-                wasi,
-                budget: self.budget(),
-            },
-        );
-        store.limiter(|host| &mut host.budget);
-        if let Some(fuel) = self.fuel {
-            store.set_fuel(fuel)?;
+    fn run(&self, module: &Module, wasi: WasiCtx, interrupted: &Arc<AtomicBool>) -> Result<()> {
+        let mut linker = Linker::new(module.engine());
+        let wasi = uses_wasi(module).then_some(wasi);
+        if wasi.is_some() {
+            sarsen_wasi::add_to_linker(&mut linker, |host: &mut Host| {
+                host.wasi.as_mut().expect("set before anything is linked")
+            })?;
         }
+        let budget = self.limits.budget();
+        let mut store = Store::new(module.engine(), Host { wasi, budget });
+        store.limiter(|host| &mut host.budget);
         match self.unknown_imports {
             UnknownImports::Error => {}
             UnknownImports::Trap => linker.define_unknown_imports_as_traps(module)?,
@@ -215,15 +216,12 @@ impl Run {
                 linker.define_unknown_imports_as_default_values(&mut store, module)?;
             }
         }
-        if let Some(timeout) = self.timeout {
-            store.set_epoch_deadline(1);
-            start_timer(engine, timeout, interrupted)?;
-        }
+        self.limits.begin(&mut store, interrupted)?;
         let result = self.run_in(&mut store, &linker, module);
         if self.gc_stats {
             eprintln!("{}", store.gc_stats());
         }
-        result.map_err(|error| explain_exhaustion(error, &store))
+        result.map_err(|error| self.limits.explain(error, &store))
     }
 
     fn run_in(
@@ -240,23 +238,6 @@ impl Run {
             None => start(store, module, &instance),
         };
         result.map_err(|error| uncaught::explain(error, store, Some(&instance)))
-    }
-
-    /// Adds WASI to the linker, when the module imports it.
-    fn wasi(
-        &self,
-        linker: &mut Linker<Host>,
-        module: &Module,
-        interrupted: &Arc<AtomicBool>,
-    ) -> Result<Option<WasiCtx>> {
-        let context = self.wasi_context(interrupted)?;
-        if !module.imports().any(|i| i.module().starts_with("wasi_")) {
-            return Ok(None);
-        }
-        sarsen_wasi::add_to_linker(linker, |host: &mut Host| {
-            host.wasi.as_mut().expect("set before anything is linked")
-        })?;
-        Ok(Some(context))
     }
 
     fn wasi_context(&self, interrupted: &Arc<AtomicBool>) -> Result<WasiCtx> {
@@ -281,9 +262,9 @@ impl Run {
         for dir in &self.dir {
             builder
                 .preopened_dir(&dir.host, &dir.guest, DirPerms::all(), FilePerms::all())
-                .context("--dir")?;
+                .context("the program cannot be given a directory (--dir)")?;
         }
-        if self.timeout.is_some() {
+        if self.limits.has_timeout() {
             let interrupted = interrupted.clone();
             builder.interrupt_check(move || match interrupted.load(Ordering::Relaxed) {
                 true => Err(Trap::Interrupt.into()),
@@ -291,11 +272,6 @@ impl Run {
             });
         }
         Ok(builder.build())
-    }
-
-    fn budget(&self) -> Budget {
-        let bytes = self.max_memory.unwrap_or(u64::MAX);
-        Budget::new(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     fn invoke(
@@ -317,13 +293,25 @@ impl Run {
         initialize(store, instance)?;
         let mut results = arguments::placeholders(&ty);
         func.call(&mut *store, &arguments, &mut results)?;
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = io::stdout().lock();
         for result in &results {
             writeln!(stdout, "{}", arguments::shown(&*store, result)?)?;
         }
         stdout.flush()?;
         Ok(())
     }
+}
+
+fn uses_wasi(module: &Module) -> bool {
+    module.imports().any(|i| i.module().starts_with("wasi_"))
+}
+
+/// Whether `name`, which could not be read, looks like the name of a command that there is not.
+fn may_be_a_command(name: &OsStr, error: &sarsen::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    let is_missing = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound);
+    let letters = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    is_missing && name.as_encoded_bytes().iter().all(letters)
 }
 
 /// Runs the program's `_start`.
@@ -349,21 +337,6 @@ fn call_plain(store: &mut Store<Host>, func: &Func, name: &str) -> Result<()> {
         .typed::<(), ()>(&*store)
         .with_context(|| format!("`{name}` is no entry point"))?;
     func.call(store, ())
-}
-
-/// Says what the limits of the heap are when an object found no room.
-fn explain_exhaustion(error: sarsen::Error, store: &Store<Host>) -> sarsen::Error {
-    if error.downcast_ref::<Trap>() != Some(&Trap::AllocationTooLarge) {
-        return error;
-    }
-    let stats = store.gc_stats();
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    error.context(format!(
-        "the program's objects found no room: the heap has {:.1} MiB, of which {:.1} MiB were live at \
-         its last full collection, and cannot grow; see --gc-heap-limit and --max-memory",
-        mib(stats.bytes_committed),
-        mib(stats.bytes_live)
-    ))
 }
 
 /// The names of the functions that a module exports.
@@ -395,20 +368,6 @@ fn unknown_function(module: &Module, name: &str) -> sarsen::Error {
         "it exports no function `{name}`; it exports {}{more}",
         listed.join(", ")
     )
-}
-
-/// Interrupts the program after `timeout`: what computes by the epoch, what waits by the flag.
-fn start_timer(engine: &Engine, timeout: Duration, interrupted: Arc<AtomicBool>) -> Result<()> {
-    let engine = engine.clone();
-    let timer = std::thread::Builder::new().name("timeout".to_owned());
-    timer
-        .spawn(move || {
-            std::thread::sleep(timeout);
-            interrupted.store(true, Ordering::Relaxed);
-            engine.increment_epoch();
-        })
-        .context("cannot start a thread for --timeout")?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Every subcommand does what its help says, in a process of its own.
 
+use crate::{FAILED, Scratch, TRAP, assert_contains};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use tempfile::TempDir;
+use std::path::Path;
 
 const SAMPLE: &str = r#"(module $sample
   (import "wasi_snapshot_preview1" "fd_write"
@@ -22,56 +21,13 @@ const SAMPLE: &str = r#"(module $sample
   (func (export "half") (param f64) (result f64)
     (f64.div (local.get 0) (f64.const 2))))"#;
 
-struct Scratch(TempDir);
-
-impl Scratch {
-    fn new() -> Scratch {
-        let scratch = Scratch(tempfile::tempdir().unwrap());
-        fs::write(scratch.path("sample.wat"), SAMPLE).unwrap();
-        scratch
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Runs the command in this folder.
-    fn sarsen(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sarsen"));
-        command.args(arguments).current_dir(self.0.path());
-        command.output().unwrap()
-    }
-
-    /// The same, of what must succeed; returns what it printed.
-    #[track_caller]
-    fn prints(&self, arguments: &[&str]) -> String {
-        let output = self.sarsen(arguments);
-        let message = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{:?}: {message}", output.status);
-        assert_eq!(message, "", "nothing to complain about");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// The same, of what must fail; returns the message.
-    #[track_caller]
-    fn fails(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.sarsen(arguments);
-        let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{message}");
-        message
-    }
-}
-
-#[track_caller]
-fn assert_contains(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "`{part}` is not in:\n{text}");
-    }
+fn sample() -> Scratch {
+    Scratch::with("sample.wat", SAMPLE)
 }
 
 #[test]
 fn a_program_runs_with_and_without_the_word_run() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     assert_eq!(scratch.prints(&["sample.wat"]), "hi\n");
     assert_eq!(scratch.prints(&["run", "sample.wat", "--flag"]), "hi\n");
     assert_eq!(scratch.prints(&["--wasm", "all", "sample.wat"]), "hi\n");
@@ -79,7 +35,7 @@ fn a_program_runs_with_and_without_the_word_run() {
 
 #[test]
 fn results_are_printed_one_a_line() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     let divide = ["run", "--invoke", "divide", "sample.wat"];
     assert_eq!(
         scratch.prints(&[&divide[..], &["17", "5"]].concat()),
@@ -91,13 +47,16 @@ fn results_are_printed_one_a_line() {
     );
     let half = scratch.prints(&["run", "--invoke", "half", "sample.wat", "-5"]);
     assert_eq!(half, "-2.5\n");
-    let message = scratch.fails(134, &[&divide[..], &["1", "0"]].concat());
-    assert_contains(&message, &["integer divide by zero", "div"]);
+    scratch.fails(
+        TRAP,
+        &[&divide[..], &["1", "0"]].concat(),
+        &["integer divide by zero", "div"],
+    );
 }
 
 #[test]
 fn a_compiled_program_runs_as_before() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     assert_eq!(scratch.prints(&["compile", "sample.wat"]), "");
     let image = ["run", "--allow-precompiled", "sample.image"];
     assert_eq!(scratch.prints(&image), "hi\n");
@@ -111,28 +70,37 @@ fn a_compiled_program_runs_as_before() {
     ];
     assert_eq!(scratch.prints(&with_fuel), "hi\n");
     // An image fits the settings that it was made with, and no others.
-    let message = scratch.fails(1, &["run", "--allow-precompiled", "fuel.image"]);
-    assert_contains(&message, &["fuel.image", "fuel"]);
+    scratch.fails(
+        FAILED,
+        &["run", "--allow-precompiled", "fuel.image"],
+        &["fuel.image", "fuel"],
+    );
 }
 
 #[test]
 fn text_becomes_binary() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     scratch.prints(&["wat2wasm", "sample.wat"]);
-    let binary = fs::read(scratch.path("sample.wasm")).unwrap();
+    let binary = scratch.read("sample.wasm");
     assert_eq!(binary, wat::parse_str(SAMPLE).unwrap());
-    let output = scratch.sarsen(&["wat2wasm", "sample.wat", "-o", "-"]);
+    let output = scratch.run(&["wat2wasm", "sample.wat", "-o", "-"]);
     assert_eq!(output.stdout, binary);
-    let message = scratch.fails(1, &["wat2wasm", "sample.wasm"]);
-    assert_contains(&message, &["sample.wasm", "not in text form"]);
-    fs::write(scratch.path("bad.wat"), "(module\n  (func (param i33)))").unwrap();
-    let message = scratch.fails(1, &["wat2wasm", "bad.wat"]);
-    assert_contains(&message, &["bad.wat:2:16", "(func (param i33)))", "^"]);
+    scratch.fails(
+        FAILED,
+        &["wat2wasm", "sample.wasm"],
+        &["sample.wasm", "not in text form"],
+    );
+    scratch.write("bad.wat", "(module\n  (func (param i33)))");
+    scratch.fails(
+        FAILED,
+        &["wat2wasm", "bad.wat"],
+        &["bad.wat:2:16", "(func (param i33)))", "^"],
+    );
 }
 
 #[test]
 fn a_listing_names_functions_offsets_and_traps() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     let all = scratch.prints(&["objdump", "sample.wat"]);
     assert_contains(
         &all,
@@ -147,8 +115,11 @@ fn a_listing_names_functions_offsets_and_traps() {
         scratch.prints(&["objdump", "--function", "3", "sample.wat"]),
         one
     );
-    let message = scratch.fails(1, &["objdump", "--function", "none", "sample.wat"]);
-    assert_contains(&message, &["`none`"]);
+    scratch.fails(
+        FAILED,
+        &["objdump", "--function", "none", "sample.wat"],
+        &["`none`"],
+    );
     scratch.prints(&["compile", "sample.wat"]);
     assert_eq!(
         scratch.prints(&["objdump", "--function", "div", "sample.image"]),
@@ -160,7 +131,7 @@ fn a_listing_names_functions_offsets_and_traps() {
 
 #[test]
 fn inspecting_tells_imports_exports_and_features() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     let text = scratch.prints(&["inspect", "sample.wat"]);
     assert_contains(
         &text,
@@ -183,7 +154,7 @@ fn inspecting_tells_imports_exports_and_features() {
 
 #[test]
 fn a_program_sees_the_environment_and_directories_that_it_is_given() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     // Lists the environment's size, and opens /in/file.
     let guest = r#"(module
       (import "wasi_snapshot_preview1" "environ_sizes_get"
@@ -198,26 +169,26 @@ fn a_program_sees_the_environment_and_directories_that_it_is_given() {
         (if (i32.ne (i32.load (i32.const 0)) (i32.const 2)) (then (call $exit (i32.const 7))))
         (call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 4)
           (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 8)))))"#;
-    fs::write(scratch.path("guest.wat"), guest).unwrap();
+    scratch.write("guest.wat", guest);
     fs::create_dir(scratch.path("data")).unwrap();
-    fs::write(scratch.path("data/file"), "contents").unwrap();
+    scratch.write("data/file", "contents");
     let env = ["run", "--env", "A=1", "--env", "B=2"];
     let run = |more: &[&str]| {
         let arguments = [&env[..], more, &["guest.wat"]].concat();
-        scratch.sarsen(&arguments).status.code()
+        scratch.run(&arguments).status.code()
     };
     assert_eq!(run(&["--dir", "data::/in"]), Some(0));
     // Without the directory there is no descriptor 3; the guest exits with that error.
     assert_eq!(run(&[]), Some(8));
-    assert_eq!(scratch.sarsen(&["guest.wat"]).status.code(), Some(7));
+    assert_eq!(scratch.run(&["guest.wat"]).status.code(), Some(7));
 }
 
 #[test]
 fn a_script_that_fails_says_where() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     let good = r#"(module (func (export "f") (result i32) (i32.const 1)))
 (assert_return (invoke "f") (i32.const 1))"#;
-    fs::write(scratch.path("good.wast"), good).unwrap();
+    scratch.write("good.wast", good);
     fs::write(
         scratch.path("bad.wast"),
         format!("{good}\n{}", BAD_DIRECTIVES),
@@ -225,7 +196,7 @@ fn a_script_that_fails_says_where() {
     .unwrap();
     let passed = scratch.prints(&["wast", "good.wast"]);
     assert_eq!(passed, "good.wast: 2 directives passed\n");
-    let output = scratch.sarsen(&["wast", "good.wast", "bad.wast"]);
+    let output = scratch.run(&["wast", "good.wast", "bad.wast"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
     assert_contains(&text, &["bad.wast: 6 of 8 directives failed"]);
@@ -244,7 +215,7 @@ const BAD_DIRECTIVES: &str = r#"(assert_return (invoke "f") (i32.const 2))
 
 #[test]
 fn help_has_examples() {
-    let scratch = Scratch::new();
+    let scratch = sample();
     assert_contains(
         &scratch.prints(&["--help"]),
         &["Examples:", "sarsen hello.wasm", "134"],

@@ -1,7 +1,6 @@
 //! What `--env` gives a program, and that it gets nothing else.
 
-use std::process::Command;
-use tempfile::TempDir;
+use crate::{Scratch, USAGE};
 
 /// Prints the environment, each variable ended by a zero byte.
 const PRINT: &str = r#"(module
@@ -18,14 +17,12 @@ const PRINT: &str = r#"(module
 
 #[test]
 fn a_program_sees_the_variables_that_it_was_given_and_no_others() {
-    let scratch = TempDir::new().unwrap();
-    let file = scratch.path().join("print.wat");
-    std::fs::write(&file, PRINT).unwrap();
+    let scratch = Scratch::with("print.wat", PRINT);
     let shown = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sarsen"));
+        let arguments = [&["run"], arguments, &["print.wat"]].concat();
+        let mut command = scratch.command(&arguments);
         command.env("OURS", "passed=on").env_remove("NOT_OURS");
-        let output = command.arg("run").args(arguments).arg(&file).output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
     assert_eq!(shown(&[]), "");
     assert_eq!(shown(&["--env", "A=b=c", "--env", "E="]), "A=b=c\0E=\0");
@@ -38,9 +35,7 @@ fn a_program_sees_the_variables_that_it_was_given_and_no_others() {
 #[test]
 fn a_variable_without_a_name_is_refused() {
     for variable in ["", "=value"] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sarsen"));
-        let arguments = ["run", "--env", variable, "program.wasm"];
-        let output = command.args(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{variable:?}");
+        let run = ["run", "--env", variable, "program.wasm"];
+        Scratch::new().fails(USAGE, &run, &["NAME"]);
     }
 }

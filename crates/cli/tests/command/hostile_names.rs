@@ -1,22 +1,18 @@
 //! Names that a module chose cannot steer the terminal that shows them, nor forge lines of ours.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-use tempfile::TempDir;
+use crate::{FAILED, Scratch, TRAP};
+use std::process::Output;
 
 /// A name that would turn the terminal red, begin a line of its own, and ring.
 const NAME: &str = r"\1b[31mred\0aerror: forged\07\c2\9b";
 
 fn sarsen(arguments: &[&str], text: &str) -> (Option<i32>, String) {
-    let scratch = TempDir::new().unwrap();
-    let file: PathBuf = scratch.path().join("m.wat");
-    std::fs::write(&file, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sarsen"));
+    let arguments = [arguments, &["m.wat"]].concat();
     let Output {
         status,
         stdout,
         stderr,
-    } = command.args(arguments).arg(&file).output().unwrap();
+    } = Scratch::with("m.wat", text).run(&arguments);
     let shown = [stdout, stderr].concat();
     (status.code(), String::from_utf8(shown).unwrap())
 }
@@ -37,24 +33,24 @@ fn is_harmless(output: (Option<i32>, String), code: i32) {
 #[test]
 fn backtraces_show_hostile_names_harmlessly() {
     let text = format!(r#"(module $"{NAME}" (func $"{NAME}" (export "f") unreachable))"#);
-    is_harmless(sarsen(&["run", "--invoke", "f"], &text), 134);
+    is_harmless(sarsen(&["run", "--invoke", "f"], &text), TRAP);
     // Without a name of its own, a function is shown by that of its export.
     let text = format!(r#"(module (func (export "{NAME}") unreachable) (start 0))"#);
-    is_harmless(sarsen(&["run"], &text), 134);
+    is_harmless(sarsen(&["run"], &text), TRAP);
 }
 
 #[test]
 fn errors_show_hostile_names_harmlessly() {
     let import = format!(r#"(module (import "{NAME}" "{NAME}" (func)))"#);
-    is_harmless(sarsen(&["run"], &import), 1);
+    is_harmless(sarsen(&["run"], &import), FAILED);
     let export = format!(r#"(module (func (export "{NAME}")))"#);
-    is_harmless(sarsen(&["run", "--invoke", "f"], &export), 1);
+    is_harmless(sarsen(&["run", "--invoke", "f"], &export), FAILED);
     let twice = format!(r#"(module (func (export "{NAME}")) (func (export "{NAME}")))"#);
-    is_harmless(sarsen(&["run"], &twice), 1);
+    is_harmless(sarsen(&["run"], &twice), FAILED);
     let invalid = format!(r#"(module (func $"{NAME}" (result i32) i64.const 1))"#);
-    is_harmless(sarsen(&["run"], &invalid), 1);
+    is_harmless(sarsen(&["run"], &invalid), FAILED);
     let text = "(module (func \u{1b}[31mred))";
-    is_harmless(sarsen(&["run"], text), 1);
+    is_harmless(sarsen(&["run"], text), FAILED);
 }
 
 #[test]
