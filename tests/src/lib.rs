@@ -1,1 +1,5 @@
-//! Tests of Sarsen as a whole: see the files in this folder.
+//! Tests of Sarsen as a whole: see the files in `tests`. Here is what several of them need.
+
+mod random;
+
+pub use random::Random;

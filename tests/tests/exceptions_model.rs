@@ -8,6 +8,7 @@ use sarsen::{
     Config, Engine, FuncType, Global, Instance, Module, Mutability, Store, Tag, TagType,
     ThrownException, Val, ValType,
 };
+use sarsen_tests::Random;
 use std::fmt::Write;
 use std::num::NonZeroU32;
 
@@ -18,18 +19,6 @@ const FUNCTIONS: usize = 6;
 const CALLS: i32 = 150;
 /// The tags: two imported, two defined. The last has no parameter.
 const TAGS: usize = 4;
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-    }
-}
 
 type Body = Vec<Node>;
 type LabelId = usize;
@@ -456,7 +445,7 @@ fn end_of(label: LabelId, ended: Result<(), Stop>) -> Result<(), Stop> {
 
 fn compare(engine: &Engine, seed: u64) {
     let mut maker = Maker {
-        random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        random: Random::new(seed),
         labels: 0,
     };
     let functions: Vec<Body> = (0..FUNCTIONS)
