@@ -241,13 +241,22 @@
   (func (export "nobody_handles") (result i32)
     (resume $k (i32.const 5) (ref.null $k) (cont.new $k (ref.func $ping))))
   (func (export "switch_to_null") (result i32)
-    (resume $k (on $t switch) (i32.const 5) (ref.null $k) (cont.new $k (ref.func $solo)))))
+    (resume $k (on $t switch) (i32.const 5) (ref.null $k) (cont.new $k (ref.func $solo))))
+  (func (export "switch_to_null_that_nobody_handles") (result i32)
+    (switch $k $t (i32.const 5) (ref.null $k)) (drop))
+  (func (export "switch_to_consumed_that_nobody_handles") (result i32)
+    (local $k (ref null $k))
+    (local.set $k (cont.new $k (ref.func $ping)))
+    (drop (resume $k (i32.const 0) (ref.null $k) (local.get $k)))
+    (switch $k $t (i32.const 5) (local.get $k)) (drop)))
 (assert_return (invoke "run" (i32.const 0)) (i32.const 1000) (i32.const 1))
 (assert_return (invoke "run" (i32.const 1)) (i32.const 2000) (i32.const 2))
 (assert_return (invoke "run" (i32.const 1000)) (i32.const 1000) (i32.const 1001))
 (assert_return (invoke "run" (i32.const 1001)) (i32.const 2000) (i32.const 1002))
 (assert_trap (invoke "nobody_handles") "unhandled tag")
 (assert_trap (invoke "switch_to_null") "null continuation reference")
+(assert_trap (invoke "switch_to_null_that_nobody_handles") "null continuation reference")
+(assert_trap (invoke "switch_to_consumed_that_nobody_handles") "continuation already consumed")
 
 ;; Exceptions: out of several stacks at once, and into a suspended one, which may go on.
 (module

@@ -202,9 +202,9 @@ builtins! {
     ContBind cont_bind(cont: I32, from: I32, to: I32, values: I64, count: I32) -> I32
         [collects: true, traps: true];
     /// The stack whose parent has a clause for a tag (the address of its `VmTag`) that handles
-    /// suspensions, or switches if `switch` is 1. The clause's number goes to
-    /// [`crate::vmctx::VmStoreCtx::found_clause`]. Traps when there is none.
-    FindHandler find_handler(tag: I64, switch: I32) -> I64 [collects: false, traps: true];
+    /// suspensions if `target` is 0, or switches to the continuation `target`. The clause's number goes to
+    /// [`crate::vmctx::VmStoreCtx::found_clause`]. Traps when there is none, or when `target` is consumed.
+    FindHandler find_handler(tag: I64, target: I32) -> I64 [collects: false, traps: true];
     /// Raises the trap with this code ([`crate::TrapCode::byte`]). Always fails.
     Trap trap(code: I32) [collects: false, traps: true];
 }

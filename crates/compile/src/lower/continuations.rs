@@ -292,8 +292,8 @@ impl Lowering<'_, '_> {
         let mut args: Values = self.stack.drain(first..).collect();
         let current = self.current_stack();
         let tag = self.tag_address(tag);
-        let for_switch = self.iconst(I32, 1);
-        let outermost = self.call_builtin(Builtin::FindHandler, &[tag, for_switch]);
+        self.trap_if_null(target);
+        let outermost = self.call_builtin(Builtin::FindHandler, &[tag, target]);
         let outermost = outermost.expect("it has a result");
         // Made first: when the other stack is ready, nothing may fail.
         let own = self.new_cont_of(current, HeapType::ConcreteCont(own_type));

@@ -415,8 +415,8 @@ mod calls {
         unsafe { i.cont_bind(cont, from, to, values, count) }
     }
 
-    pub(super) fn find_handler(i: &Instance, tag: u64, switch: u32) -> Result<u64, Reason> {
-        Ok(i.find_handler(tag, switch != 0)?)
+    pub(super) fn find_handler(i: &Instance, tag: u64, target: u32) -> Result<u64, Reason> {
+        Ok(i.find_handler(tag, target)?)
     }
 
     pub(super) fn trap(_: &Instance, code: u32) -> Result<(), Reason> {

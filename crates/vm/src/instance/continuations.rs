@@ -385,10 +385,15 @@ impl Instance {
     }
 
     /// See [`sarsen_abi::Builtin::FindHandler`].
-    pub(crate) fn find_handler(&self, tag: u64, switch: bool) -> Result<u64, TrapCode> {
+    pub(crate) fn find_handler(&self, tag: u64, target: u32) -> Result<u64, TrapCode> {
         let tag: *const u8 = ptr::with_exposed_provenance(tag as usize);
         let store = self.store_mut();
-        let (stack, clause) = store.find_handler(tag, switch)?;
+        let found = store.find_handler(tag, target != 0);
+        if found.is_err() && target != 0 {
+            // Were there a handler, it would trap for what it is to switch to: that comes first.
+            store.check_cont(target)?;
+        }
+        let (stack, clause) = found?;
         // SAFETY: the context is valid as long as the store.
         unsafe { (*store.ctx()).found_clause = u64::from(clause) };
         Ok(stack.as_ptr().expose_provenance() as u64)
