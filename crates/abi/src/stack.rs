@@ -63,22 +63,36 @@
 use crate::vmctx::{ValRaw, VmFuncRef};
 use core::mem::offset_of;
 
-/// The control block of a stack. See the module's page.
+/// The control block of a stack. See the module's page. What a collection looks at is together in its first 64
+/// bytes, a line of a cache.
 #[derive(Debug)]
 #[repr(C)]
 pub struct VmStack {
     /// The frame pointer of the entry stub at its beginning. First, because that stub writes it.
     pub entry_fp: usize,
-    /// Where to continue: the stack pointer.
-    pub sp: usize,
     /// Where to continue: the frame pointer.
     pub fp: usize,
     /// Where to continue: the program counter.
     pub pc: usize,
-    /// The lowest stack pointer that a prologue on it accepts.
-    pub stack_limit: usize,
     /// The stack that has resumed this one; null for a native stack.
     pub parent: *mut VmStack,
+    /// Of a head: the outermost stack of its chain.
+    pub chain_end: *mut VmStack,
+    /// The reference of the continuation that owns it as a head; zero when none does. With
+    /// [`OWNER_CLEAN`] when the stack has not run since the last collection.
+    pub owner: u32,
+    /// Its number in [`crate::vmctx::VmStoreCtx::stack_table`].
+    pub id: u32,
+    /// Its place among the store's stacks that have run since the last collection, plus one; or zero.
+    pub ran_place: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Of a head on which a host function has suspended: the runtime's record of it. Null otherwise.
+    pub host: *mut u8,
+    /// Where to continue: the stack pointer.
+    pub sp: usize,
+    /// The lowest stack pointer that a prologue on it accepts.
+    pub stack_limit: usize,
     /// The tag ([`crate::vmctx::VmTag`]) of the first clause that handles suspensions; or null.
     pub first_tag: *const u8,
     /// The tags of the other clauses, in the resumer's frame: `handler_count - 1` for suspensions, then
@@ -88,31 +102,16 @@ pub struct VmStack {
     pub handler_count: u32,
     /// How many clauses handle switches.
     pub switch_count: u32,
-    /// The reference of the continuation that owns it as a head; zero when none does. With
-    /// [`OWNER_CLEAN`] when the stack has not run since the last collection.
-    pub owner: u32,
-    /// Its number in [`crate::vmctx::VmStoreCtx::stack_table`].
-    pub id: u32,
-    /// Of a head: the outermost stack of its chain.
-    pub chain_end: *mut VmStack,
     /// Of a suspended stack: where the values go that it is resumed with.
     pub values: *mut ValRaw,
     /// Where the values of its function are.
     pub buffer: *mut ValRaw,
     /// The function that runs on it.
     pub func: *const VmFuncRef,
-    /// The lowest usable address.
-    pub low: usize,
     /// The next stack on the store's list of free ones.
     pub next_free: *mut VmStack,
-    /// The next stack on the store's list of those that ran.
-    pub next_ran: *mut VmStack,
-    /// Whether it is on that list.
-    pub has_run: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// Of a head on which a host function has suspended: the runtime's record of it. Null otherwise.
-    pub host: *mut u8,
+    /// The lowest usable address.
+    pub low: usize,
 }
 
 /// Where the compiled code of an asynchronous call waits.
@@ -149,4 +148,5 @@ pub const RETURNED: u32 = u32::MAX;
 /// The offset of [`VmStack::handler_count`] and, above it, [`VmStack::switch_count`], as one number.
 pub const STACK_COUNTS: i32 = offset_of!(VmStack, handler_count) as i32;
 
+const _: () = assert!(offset_of!(VmStack, host) < 64);
 const _: () = assert!(STACK_COUNTS + 4 == offset_of!(VmStack, switch_count) as i32);

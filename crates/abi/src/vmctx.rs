@@ -194,8 +194,6 @@ pub struct VmStoreCtx {
     pub free_count: u64,
     /// When more are free, some go back to the engine's pool.
     pub free_limit: u64,
-    /// The first of the stacks that have run since the last collection, or null.
-    pub ran_stacks: *mut VmStack,
     /// The number of the clause that [`crate::Builtin::FindHandler`] has found.
     pub found_clause: u64,
     /// The runtime's own account of the stacks, opaque to compiled code; or null.
@@ -224,7 +222,6 @@ impl VmStoreCtx {
             free_stacks: core::ptr::null_mut(),
             free_count: 0,
             free_limit: 0,
-            ran_stacks: core::ptr::null_mut(),
             found_clause: 0,
             stacks: core::ptr::null_mut(),
         }

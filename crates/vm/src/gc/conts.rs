@@ -108,25 +108,6 @@ pub(super) unsafe fn owned_stacks(
     })
 }
 
-/// The stacks that have run since the last collection.
-///
-/// # Safety
-///
-/// As [`owned_stack`].
-pub(super) unsafe fn ran_stacks(ctx: *mut VmStoreCtx) -> impl Iterator<Item = *mut VmStack> {
-    // SAFETY: the caller's promise.
-    let mut next = unsafe { (*ctx).ran_stacks };
-    std::iter::from_fn(move || {
-        let stack = next;
-        if stack.is_null() {
-            return None;
-        }
-        // SAFETY: as above.
-        next = unsafe { (*stack).next_ran };
-        Some(stack)
-    })
-}
-
 /// Recycles the suspended chains whose owners are dead.
 ///
 /// # Safety

@@ -16,13 +16,13 @@
 //! Nothing in the heap. A reference that leads to no object becomes null and is reported
 //! ([`Heap::damaged`](super::Heap)), and no more is copied than there is room for.
 
-use super::conts::{owned_stack, ran_stacks};
+use super::conts::owned_stack;
 use super::heap::Heap;
 use super::range::RANGE;
 use super::shapes::{Content, Shapes};
 use super::world::Roots;
 use crate::arch;
-use crate::stack::{FrameMaps, forget_ran, recycle};
+use crate::stack::{FrameMaps, ran_stacks, settle_ran};
 use sarsen_abi::heap::{ALIGNMENT, ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::VmStoreCtx;
@@ -232,16 +232,9 @@ impl Evacuation<'_> {
 
     /// Recycles the suspended stacks whose owners have not been moved out of the nursery.
     fn recycle_stacks(&mut self) {
-        // SAFETY: as above; a chain whose owner is dead is nobody's. Owners become young with the stack on
-        // the list.
-        unsafe {
-            for stack in ran_stacks(self.ctx) {
-                if (*stack).owner & !OWNER_CLEAN >= YOUNG {
-                    recycle(self.ctx, stack);
-                }
-            }
-            forget_ran(self.ctx);
-        }
+        // SAFETY: no compiled code runs. A chain whose owner is dead is nobody's, and owners become young with
+        // their stack noted as one that has run.
+        unsafe { settle_ran(self.ctx, |owner| owner >= YOUNG) };
     }
 
     #[inline(never)]

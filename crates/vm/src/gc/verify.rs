@@ -90,7 +90,7 @@ impl Heap {
                     );
                 });
                 assert!(
-                    !has_young || (*stack).has_run != 0,
+                    !has_young || (*stack).ran_place != 0,
                     "a stack with young references is not known to have run"
                 );
             }

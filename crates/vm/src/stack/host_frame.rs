@@ -103,7 +103,7 @@ pub(super) unsafe fn put_aside(ctx: *mut VmStoreCtx, stack: *mut VmStack) {
     // SAFETY: the caller's promise; a store with stacks has `Stacks`.
     unsafe {
         if let Some(frame) = HostFrame::take_from(stack) {
-            (*(*ctx).stacks.cast::<Stacks>()).dead.push(frame);
+            (*Stacks::of(ctx)).dead.push(frame);
         }
     }
 }

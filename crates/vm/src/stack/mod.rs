@@ -15,6 +15,7 @@
 //! | `base` | the stack of an asynchronous call |
 //! | `stacks` | the stacks of a store: taking, beginning, recycling, trimming |
 //! | `host_frame` | what is left of host functions that have suspended |
+//! | `ran` | which have run since the last collection |
 //! | `frames` | references in the frames of a suspended chain |
 //! | `switch` | the routines in assembly, as the table of builtins has them |
 //!
@@ -30,6 +31,7 @@ mod base;
 mod frames;
 mod host_frame;
 mod pool;
+mod ran;
 mod stacks;
 mod switch;
 
@@ -39,6 +41,7 @@ pub(crate) use frames::suspended_pcs;
 pub use host_frame::OnResume;
 pub(crate) use host_frame::{DeadFrames, HostFrame};
 pub use pool::{PoolCounts, SizeClass, StackConfig, StackPool};
+pub(crate) use ran::{ran_stacks, settle_ran};
 pub use stacks::{BeginError, Pressure, Stacks};
-pub(crate) use stacks::{chain_end, forget_ran, recycle, recycle_running, relist};
+pub(crate) use stacks::{chain_end, recycle, recycle_running, relist};
 pub(crate) use switch::{native_call, resume_from_host, resume_stack, switch_stack};

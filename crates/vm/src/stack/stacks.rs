@@ -1,16 +1,16 @@
 //! [`Stacks`]: the stacks of a store.
 //!
-//! All that compiled code and the collector see of them is in the store's [`VmStoreCtx`]: the table by
-//! number, the list of free ones, and the list of those that ran since the last collection. The functions
-//! here that take a context instead of a [`Stacks`] work on these alone.
+//! All that compiled code sees of them is in the store's [`VmStoreCtx`]: the table by number, and the list
+//! of free ones. The functions here that take a context instead of a [`Stacks`] are for the collector and for
+//! those who leave compiled code: they find what else they need by [`Stacks::of`].
 //!
 //! # Invariants
 //!
-//! - Every running or parent pool stack is on the list of those that ran.
 //! - A number whose stack went back to the pool leads to a stack that nobody owns.
 
 use super::host_frame::{DeadFrames, put_aside};
 use super::pool::{MARGIN, SizeClass, StackPool};
+use super::ran::{Ran, note_ran};
 use super::switch;
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx};
@@ -59,6 +59,8 @@ pub struct Stacks {
     /// How many stacks there are at which the nursery, and all, should be collected.
     next_minor: usize,
     next_full: usize,
+    /// Those that have run since the last collection.
+    pub(super) ran: Ran,
     /// What numbers without a stack lead to.
     nobody: Box<VmStack>,
     /// What host functions have left on stacks that were recycled.
@@ -82,6 +84,7 @@ impl Stacks {
             unused: Vec::new(),
             next_minor: MIN_PRESSURE,
             next_full: 2 * MIN_PRESSURE,
+            ran: Ran::default(),
             nobody,
             dead: DeadFrames::default(),
         });
@@ -94,6 +97,16 @@ impl Stacks {
         }
         stacks.publish();
         stacks
+    }
+
+    /// The stacks of the store with this context; null when it has never had one.
+    ///
+    /// # Safety
+    ///
+    /// `ctx` must be valid.
+    pub(super) unsafe fn of(ctx: *mut VmStoreCtx) -> *mut Stacks {
+        // SAFETY: the caller's promise.
+        unsafe { (*ctx).stacks.cast() }
     }
 
     fn publish(&mut self) {
@@ -125,7 +138,7 @@ impl Stacks {
     }
 
     /// A stack on which `func` is about to begin, with room for as many values as `value_count` returns,
-    /// which depends on `func` alone; the arguments go to its `values`. It is on the list of those that ran.
+    /// which depends on `func` alone; the arguments go to its `values`. It is noted as one that has run.
     ///
     /// # Errors
     ///
@@ -166,7 +179,7 @@ impl Stacks {
             (*stack).fp = 0;
             (*stack).owner = 0;
             (*stack).chain_end = stack;
-            note_ran(ctx, stack);
+            self.ran.note(stack);
             Ok(stack)
         }
     }
@@ -252,11 +265,9 @@ impl Stacks {
                 let id = (*stack.as_ptr()).id;
                 self.table[id as usize] = &raw mut *self.nobody;
                 self.unused.push(id);
-                (*stack.as_ptr()).id = 0;
+                self.ran.forget(stack.as_ptr());
                 back.push(stack);
             }
-            // Those that are going are not to be found on the other list.
-            retain_ran(ctx, |stack| (*stack).id != 0);
             self.pool.give_back(SizeClass::Continuation, back);
         }
     }
@@ -279,7 +290,6 @@ impl Drop for Stacks {
             (*ctx).stack_table_length = 0;
             (*ctx).free_stacks = ptr::null_mut();
             (*ctx).free_count = 0;
-            (*ctx).ran_stacks = ptr::null_mut();
         }
         if let Err(payload) = dead.drop_all()
             && !thread::panicking()
@@ -296,7 +306,7 @@ impl Drop for Stacks {
 /// Called by a stack that has just finished, on the native stack, with its store.
 pub(super) unsafe extern "C" fn trim_after_finish(ctx: *mut VmStoreCtx) {
     // SAFETY: a store whose stack has finished has `Stacks`, which nobody else refers to now.
-    unsafe { (*(*ctx).stacks.cast::<Stacks>()).trim() };
+    unsafe { (*Stacks::of(ctx)).trim() };
 }
 
 /// The stacks of a suspended chain, from its head on.
@@ -383,22 +393,6 @@ pub(crate) unsafe fn recycle_running(ctx: *mut VmStoreCtx, keep: *mut VmStack) {
     }
 }
 
-/// Notes that a stack has run.
-///
-/// # Safety
-///
-/// It must be a stack of this store.
-unsafe fn note_ran(ctx: *mut VmStoreCtx, stack: *mut VmStack) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if (*stack).has_run == 0 {
-            (*stack).has_run = 1;
-            (*stack).next_ran = (*ctx).ran_stacks;
-            (*ctx).ran_stacks = stack;
-        }
-    }
-}
-
 /// Notes that all stacks of a suspended chain are about to run, and that its owner's reference is plain.
 ///
 /// # Safety
@@ -410,51 +404,6 @@ pub(crate) unsafe fn relist(ctx: *mut VmStoreCtx, head: *mut VmStack) {
         (*head).owner &= !OWNER_CLEAN;
         for stack in chain(head) {
             note_ran(ctx, stack);
-        }
-    }
-}
-
-/// Keeps those stacks on the list of those that ran of which `keep` is true.
-///
-/// # Safety
-///
-/// `ctx` must be valid, and the list not used meanwhile.
-pub(crate) unsafe fn retain_ran(ctx: *mut VmStoreCtx, keep: impl Fn(*mut VmStack) -> bool) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut link = &raw mut (*ctx).ran_stacks;
-        while !(*link).is_null() {
-            let stack = *link;
-            if keep(stack) {
-                link = &raw mut (*stack).next_ran;
-            } else {
-                *link = (*stack).next_ran;
-                (*stack).has_run = 0;
-            }
-        }
-    }
-}
-
-/// After a collection, nothing young is in any frame: only what runs stays on the list of what ran, and
-/// suspended stacks are clean.
-///
-/// # Safety
-///
-/// As [`retain_ran`].
-pub(crate) unsafe fn forget_ran(ctx: *mut VmStoreCtx) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        retain_ran(ctx, |stack| {
-            if (*stack).owner != 0 {
-                (*stack).owner |= OWNER_CLEAN;
-            }
-            false
-        });
-        for stack in running_stacks(ctx) {
-            // The base of an asynchronous call is no continuation's, and found by walking.
-            if (*stack).id != 0 {
-                note_ran(ctx, stack);
-            }
         }
     }
 }
