@@ -9,9 +9,10 @@ use super::conts::recycle_dead;
 use super::heap::Heap;
 use super::live_map::LiveMap;
 use super::mark::{MIN_STACK, Marking};
-use super::shapes::{Content, Shapes};
+use super::shapes::Shapes;
+use super::trace::{Tracer, trace};
 use super::world::Roots;
-use sarsen_abi::heap::{ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::heap::{FIRST, HEADER_SIZE, I31_BIT};
 use sarsen_abi::stack::OWNER_CLEAN;
 use std::ptr;
 
@@ -37,17 +38,8 @@ impl Sliding<'_> {
         self.live.new_place(reference)
     }
 
-    /// # Safety
-    ///
-    /// `slot` must be valid.
-    #[inline(always)]
-    unsafe fn update(&self, slot: *mut u32) {
-        // SAFETY: the caller's promise.
-        unsafe { slot.write(self.moved(slot.read())) };
-    }
-
     /// Moves everything. Returns the end of what is live.
-    fn slide(&self) -> u32 {
+    fn slide(&mut self) -> u32 {
         let mut to = FIRST;
         let mut at = FIRST;
         while let Some(from) = self.live.next_live(at) {
@@ -61,7 +53,7 @@ impl Sliding<'_> {
 
     /// Corrects the references of the object at `at`; returns its size.
     #[inline(always)]
-    fn correct(&self, at: u32) -> u32 {
+    fn correct(&mut self, at: u32) -> u32 {
         // SAFETY: among the old objects; whatever is read there is checked.
         let word = unsafe { self.base.add(at as usize).cast::<u64>().read() };
         let (first, second) = (word as u32, (word >> 32) as u32);
@@ -71,49 +63,9 @@ impl Sliding<'_> {
             // Reported by `mark`: a word that something refers to, but no object.
             _ => return HEADER_SIZE,
         };
-        let fields = self
-            .base
-            .wrapping_add((at + HEADER_SIZE) as usize)
-            .cast::<u32>();
-        match shape.content {
-            Content::Small => {
-                let mut left = shape.references;
-                while left != 0 {
-                    // SAFETY: a field of the object.
-                    unsafe { self.update(fields.add(left.trailing_zeros() as usize)) };
-                    left &= left - 1;
-                }
-            }
-            Content::References => {
-                for element in 0..second as usize {
-                    // SAFETY: an element of the object.
-                    unsafe { self.update(fields.add(element)) };
-                }
-            }
-            Content::Large => {
-                for &offset in &self.shapes.offsets[shape.references as usize] {
-                    // SAFETY: a field of the object.
-                    unsafe { self.update(self.base.add((at + offset) as usize).cast()) };
-                }
-            }
-            Content::Cont => {
-                for field in [ContLayout::REFS, ContLayout::BITS] {
-                    // SAFETY: a field of the object.
-                    unsafe { self.update(self.base.add((at + field) as usize).cast()) };
-                }
-            }
-            Content::Exn => {
-                // SAFETY: within the object, whose size was checked.
-                let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
-                // One without a shape was reported by `mark`.
-                let references = self.shapes.exn_references(tag, size);
-                for &offset in references.into_iter().flat_map(|offsets| offsets.iter()) {
-                    // SAFETY: an argument of the exception.
-                    unsafe { self.update(self.base.add((at + offset) as usize).cast()) };
-                }
-            }
-            Content::Numbers | Content::Extern | Content::Unknown => {}
-        }
+        let object = self.base.wrapping_add(at as usize);
+        // SAFETY: an object of this shape and size. An exception without a tag was reported by `mark`.
+        unsafe { trace(self, object, shape, second) };
         size
     }
 
@@ -136,6 +88,18 @@ impl Sliding<'_> {
                 ptr::copy(source, target, size as usize / 8);
             }
         }
+    }
+}
+
+impl Tracer for Sliding<'_> {
+    fn shapes(&self) -> &Shapes {
+        self.shapes
+    }
+
+    #[inline(always)]
+    unsafe fn visit(&mut self, slot: *mut u32) {
+        // SAFETY: the caller's promise.
+        unsafe { slot.write(self.moved(slot.read())) };
     }
 }
 
@@ -176,7 +140,7 @@ impl Heap {
             stacks
         };
         live.place();
-        let sliding = Sliding {
+        let mut sliding = Sliding {
             base,
             shapes: &self.shapes,
             live: &live,
@@ -185,17 +149,17 @@ impl Heap {
         // SAFETY: as above.
         unsafe {
             for slot in roots.all() {
-                sliding.update(slot);
+                sliding.visit(slot);
             }
-            self.handles.visit(true, |slot| sliding.update(slot));
+            self.handles.visit(true, |slot| sliding.visit(slot));
             for stack in stacks {
                 self.frame_maps
-                    .suspended(stack, &mut |slot| sliding.update(slot));
+                    .suspended(stack, &mut |slot| sliding.visit(slot));
                 (*stack).owner = sliding.moved((*stack).owner & !OWNER_CLEAN) | OWNER_CLEAN;
             }
         }
         let new_end = sliding.slide();
-        self.externs.after_full(&live);
+        self.externs.sweep(|at| live.fate(at));
         live.clear();
         self.live = Some(live);
         self.finish_full(new_end);

@@ -32,9 +32,9 @@ impl Shapes {
     /// Where the references are in an exception with a tag of this number and this size, as offsets;
     /// `None` when there is no such exception.
     #[inline]
-    pub(super) fn exn_references(&self, tag: u32, size: u32) -> Option<&Arc<[u32]>> {
+    pub(super) fn exn_references(&self, tag: u32, size: u32) -> Option<&[u32]> {
         let shape = self.tag(tag)?;
-        (shape.layout.size == size).then_some(&shape.references)
+        (shape.layout.size == size).then_some(&*shape.references)
     }
 
     /// The tag of a number. The first has number 1.

@@ -7,7 +7,6 @@
 
 use super::config::HeapError;
 use super::heap::Heap;
-use super::live_map::LiveMap;
 use super::shapes::EXTERN_SIZE;
 use super::world::World;
 use sarsen_abi::TrapCode;
@@ -15,7 +14,6 @@ use sarsen_abi::heap::{EXTERN_TYPE, HEADER_SIZE, YOUNG};
 use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 
 /// What the host keeps behind a reference.
@@ -72,30 +70,29 @@ impl Externs {
         self.entries.len() - self.free.len()
     }
 
-    /// The nursery's survivors are in `copies`.
-    pub(super) fn after_minor(&mut self, base: *mut u8, copies: Range<u32>) {
-        for id in std::mem::take(&mut self.young) {
-            let at = self.entries[id as usize].at;
-            // SAFETY: where a box was, in the nursery, which is still accessible.
-            let first = unsafe { base.add(at as usize).cast::<u32>().read() };
-            // What has moved has its new place there, plus one.
-            if first & 1 != 0 && copies.contains(&(first - 1)) {
-                self.entries[id as usize].at = first - 1;
-            } else {
-                self.remove(id);
+    /// The nursery was emptied: `fate` tells where a box from there is now, if it has survived.
+    pub(super) fn sweep_young(&mut self, fate: impl Fn(u32) -> Option<u32>) {
+        let mut young = std::mem::take(&mut self.young);
+        for id in young.drain(..) {
+            self.settle(id, &fate);
+        }
+        self.young = young;
+    }
+
+    /// The old space was collected: `fate` tells where a box is to be, if it has survived.
+    pub(super) fn sweep(&mut self, fate: impl Fn(u32) -> Option<u32>) {
+        for id in 0..self.entries.len() as u32 {
+            if self.entries[id as usize].at != 0 {
+                self.settle(id, &fate);
             }
         }
     }
 
-    /// The old space is compacted by `live`.
-    pub(super) fn after_full(&mut self, live: &LiveMap) {
-        for id in 0..self.entries.len() as u32 {
-            let entry = &mut self.entries[id as usize];
-            match entry.at {
-                0 => {}
-                at if live.is_live(at) => entry.at = live.new_place(at),
-                _ => self.remove(id),
-            }
+    fn settle(&mut self, id: u32, fate: impl Fn(u32) -> Option<u32>) {
+        let entry = &mut self.entries[id as usize];
+        match fate(entry.at) {
+            Some(at) => entry.at = at,
+            None => self.remove(id),
         }
     }
 }

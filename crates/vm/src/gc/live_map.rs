@@ -133,6 +133,11 @@ impl LiveMap {
         self.places()[block] + arch::count_ones(before) * ALIGNMENT
     }
 
+    /// Where the object at `at` goes, if it is live.
+    pub(super) fn fate(&self, at: u32) -> Option<u32> {
+        (at >= FIRST && self.is_live(at)).then(|| self.new_place(at))
+    }
+
     /// Ends a collection: forgets everything.
     pub(super) fn clear(&mut self) {
         let blocks = self.blocks;

@@ -10,9 +10,10 @@
 use super::conts::owned_stack;
 use super::live_map::LiveMap;
 use super::shapes::{Content, Shape, Shapes};
+use super::trace::{Tracer, trace, trace_elements};
 use crate::arch;
 use crate::stack::FrameMaps;
-use sarsen_abi::heap::{ALIGNMENT, ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT};
+use sarsen_abi::heap::{ALIGNMENT, ContLayout, FIRST, I31_BIT};
 use sarsen_abi::stack::VmStack;
 use sarsen_abi::vmctx::VmStoreCtx;
 
@@ -81,32 +82,6 @@ impl<'a> Marking<'a> {
         }
     }
 
-    /// Marks what the reference in `slot` leads to; what that leads to is marked by
-    /// [`Marking::finish`].
-    ///
-    /// # Safety
-    ///
-    /// `slot` must be valid.
-    #[inline(always)]
-    pub(super) unsafe fn visit(&mut self, slot: *mut u32) {
-        // SAFETY: the caller's promise.
-        let reference = unsafe { slot.read() };
-        if reference == 0 || reference & I31_BIT != 0 {
-            return;
-        }
-        if reference < FIRST || reference >= self.end || !reference.is_multiple_of(ALIGNMENT) {
-            self.damaged = true;
-            // SAFETY: the caller's promise.
-            unsafe { slot.write(0) };
-        } else if self.live.mark(reference) {
-            if self.stack.len() < self.limit {
-                self.stack.push(reference);
-            } else {
-                self.missed = self.missed.min(reference);
-            }
-        }
-    }
-
     /// Marks everything that is reachable from what is marked.
     pub(super) fn finish(&mut self) {
         self.drain();
@@ -167,76 +142,32 @@ impl<'a> Marking<'a> {
 
     #[inline(always)]
     fn visit_references(&mut self, at: u32, shape: Shape, second: u32) {
-        match shape.content {
-            Content::Small => {
-                let fields = self
-                    .base
-                    .wrapping_add((at + HEADER_SIZE) as usize)
-                    .cast::<u32>();
-                let mut left = shape.references;
-                while left != 0 {
-                    // SAFETY: a field of the object.
-                    unsafe { self.visit(fields.add(left.trailing_zeros() as usize)) };
-                    left &= left - 1;
-                }
-            }
-            Content::References if second > PIECE => self.arrays.push((at, 0)),
-            Content::References => self.visit_elements(at, 0, second),
-            Content::Large => self.visit_large(at, shape.references as usize),
-            Content::Cont => self.visit_cont(at),
-            Content::Exn => self.visit_exn(at, second),
-            Content::Numbers | Content::Extern | Content::Unknown => {}
+        if shape.content == Content::References && second > PIECE {
+            self.arrays.push((at, 0));
+            return;
+        }
+        let object = self.base.wrapping_add(at as usize);
+        // SAFETY: an object of this shape and size.
+        if !unsafe { trace(self, object, shape, second) } {
+            self.damaged = true;
+        }
+        if shape.content == Content::Cont {
+            self.visit_stack(at);
         }
     }
 
-    fn visit_elements(&mut self, at: u32, start: u32, end: u32) {
-        let elements = self
-            .base
-            .wrapping_add((at + HEADER_SIZE) as usize)
-            .cast::<u32>();
-        for element in start..end {
-            // SAFETY: an element of the array, whose size was checked.
-            unsafe { self.visit(elements.add(element as usize)) };
-        }
-    }
-
-    fn visit_large(&mut self, at: u32, offsets: usize) {
-        for field in 0..self.shapes.offsets[offsets].len() {
-            let offset = self.shapes.offsets[offsets][field];
-            // SAFETY: a field of the object.
-            unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
-        }
-    }
-
-    /// Visits what a continuation refers to, and the frames of the stack that it owns.
-    fn visit_cont(&mut self, at: u32) {
-        // SAFETY: words of the object; no compiled code runs, and the stack that it owns is suspended. Visiting
+    /// Visits the frames of the stack that a continuation owns, if it owns one.
+    #[inline(never)]
+    fn visit_stack(&mut self, at: u32) {
+        // SAFETY: a word of the object; no compiled code runs, and the stack that it owns is suspended. Visiting
         // a slot does not touch the maps.
         unsafe {
-            let object = self.base.add(at as usize);
-            for field in [ContLayout::REFS, ContLayout::BITS] {
-                self.visit(object.add(field as usize).cast());
-            }
-            let number = object.add(ContLayout::STACK as usize).cast::<u32>().read();
-            if let Some(stack) = owned_stack(self.ctx, number, |of| of == at) {
+            let word = self.base.add((at + ContLayout::STACK) as usize);
+            if let Some(stack) = owned_stack(self.ctx, word.cast::<u32>().read(), |of| of == at) {
                 self.stacks.push(stack);
                 let maps = std::ptr::from_mut(self.frame_maps);
                 (*maps).suspended(stack, &mut |slot| self.visit(slot));
             }
-        }
-    }
-
-    #[inline(never)]
-    fn visit_exn(&mut self, at: u32, size: u32) {
-        // SAFETY: within the object, whose size was checked.
-        let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
-        let Some(references) = self.shapes.exn_references(tag, size).cloned() else {
-            self.damaged = true;
-            return;
-        };
-        for &offset in &*references {
-            // SAFETY: an argument of the exception.
-            unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
         }
     }
 
@@ -257,7 +188,9 @@ impl<'a> Marking<'a> {
         if end < length {
             self.arrays.push((at, end));
         }
-        self.visit_elements(at, start, end);
+        let object = self.base.wrapping_add(at as usize);
+        // SAFETY: elements of the array, whose size was checked.
+        unsafe { trace_elements(self, object, start..end) };
         true
     }
 
@@ -275,6 +208,33 @@ impl<'a> Marking<'a> {
                 self.drain();
             }
             at += size;
+        }
+    }
+}
+
+impl Tracer for Marking<'_> {
+    fn shapes(&self) -> &Shapes {
+        self.shapes
+    }
+
+    /// Marks what the reference in `slot` leads to; what that leads to is marked by [`Marking::finish`].
+    #[inline(always)]
+    unsafe fn visit(&mut self, slot: *mut u32) {
+        // SAFETY: the caller's promise.
+        let reference = unsafe { slot.read() };
+        if reference == 0 || reference & I31_BIT != 0 {
+            return;
+        }
+        if reference < FIRST || reference >= self.end || !reference.is_multiple_of(ALIGNMENT) {
+            self.damaged = true;
+            // SAFETY: the caller's promise.
+            unsafe { slot.write(0) };
+        } else if self.live.mark(reference) {
+            if self.stack.len() < self.limit {
+                self.stack.push(reference);
+            } else {
+                self.missed = self.missed.min(reference);
+            }
         }
     }
 }

@@ -20,10 +20,11 @@ use super::conts::owned_stack;
 use super::heap::Heap;
 use super::range::RANGE;
 use super::shapes::{Content, Shapes};
+use super::trace::{Tracer, trace};
 use super::world::Roots;
 use crate::arch;
 use crate::stack::{FrameMaps, ran_stacks, settle_ran};
-use sarsen_abi::heap::{ALIGNMENT, ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
+use sarsen_abi::heap::{ALIGNMENT, ContLayout, FIRST, I31_BIT, YOUNG};
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::VmStoreCtx;
 use std::ptr;
@@ -64,20 +65,15 @@ impl Evacuation<'_> {
         (word as u32, (word >> 32) as u32)
     }
 
-    /// Makes the reference in `slot` one to an old object.
-    ///
-    /// # Safety
-    ///
-    /// `slot` must be valid.
-    #[inline(always)]
-    unsafe fn visit(&mut self, slot: *mut u32) {
-        // SAFETY: the caller's promise.
-        let reference = unsafe { slot.read() };
-        if reference >= YOUNG {
-            let moved = self.moved(reference);
-            // SAFETY: the caller's promise.
-            unsafe { slot.write(moved) };
+    /// Where the young object at `at` is now; `None` when it was not moved.
+    fn fate(&self, at: u32) -> Option<u32> {
+        if at < YOUNG || at - YOUNG >= self.used {
+            return None;
         }
+        // SAFETY: in the nursery, of which whole objects are in use.
+        let (first, _) = unsafe { self.header(at) };
+        let to = first.wrapping_sub(MOVED);
+        (first & MOVED != 0 && to >= self.begin && to < self.end).then_some(to)
     }
 
     /// What a reference that may be young becomes.
@@ -159,46 +155,25 @@ impl Evacuation<'_> {
         let (first, second) = unsafe { self.header(at) };
         let shape = self.shapes.find(first);
         let size = shape.size_of(second).expect("checked before") as u32;
-        let fields = self
-            .base
-            .wrapping_add((at + HEADER_SIZE) as usize)
-            .cast::<u32>();
-        match shape.content {
-            Content::Small => {
-                let mut left = shape.references;
-                while left != 0 {
-                    // SAFETY: a field of the object.
-                    unsafe { self.visit(fields.add(left.trailing_zeros() as usize)) };
-                    left &= left - 1;
-                }
-            }
-            Content::References => {
-                for element in 0..second as usize {
-                    // SAFETY: an element of the object.
-                    unsafe { self.visit(fields.add(element)) };
-                }
-            }
-            Content::Large => self.scan_large(at, shape.references as usize),
-            Content::Cont => self.scan_cont(at),
-            Content::Exn => self.scan_exn(at, second),
-            Content::Numbers | Content::Extern | Content::Unknown => {}
+        let object = self.base.wrapping_add(at as usize);
+        // SAFETY: an object of this shape and size.
+        if !unsafe { trace(self, object, shape, second) } {
+            self.report();
+        }
+        if shape.content == Content::Cont {
+            self.follow(at);
         }
         size
     }
 
-    /// Visits what a continuation refers to. If it was moved and owns a stack, the stack follows it.
+    /// If a continuation was moved and owns a stack, the stack follows it.
     #[inline(never)]
-    fn scan_cont(&mut self, at: u32) {
-        // SAFETY: words of the object; no compiled code runs, and the stack that it owns is suspended.
+    fn follow(&mut self, at: u32) {
+        // SAFETY: a word of the object; no compiled code runs, and the stack that it owns is suspended.
         unsafe {
-            let object = self.base.add(at as usize);
-            for field in [ContLayout::REFS, ContLayout::BITS] {
-                self.visit(object.add(field as usize).cast());
-            }
-            let number = object.add(ContLayout::STACK as usize).cast::<u32>().read();
-            let is_young = |of: u32| of >= YOUNG && of - YOUNG < self.used;
-            let moved_here = |of: u32| is_young(of) && self.header(of).0 == at | MOVED;
-            if let Some(stack) = owned_stack(self.ctx, number, moved_here) {
+            let word = self.base.add((at + ContLayout::STACK) as usize);
+            let moved_here = |of: u32| self.fate(of) == Some(at);
+            if let Some(stack) = owned_stack(self.ctx, word.cast::<u32>().read(), moved_here) {
                 (*stack).owner = at;
                 self.visit_frames(stack);
             }
@@ -237,29 +212,6 @@ impl Evacuation<'_> {
         unsafe { settle_ran(self.ctx, |owner| owner >= YOUNG) };
     }
 
-    #[inline(never)]
-    fn scan_large(&mut self, at: u32, offsets: usize) {
-        for field in 0..self.shapes.offsets[offsets].len() {
-            let offset = self.shapes.offsets[offsets][field];
-            // SAFETY: a field of the object.
-            unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
-        }
-    }
-
-    #[inline(never)]
-    fn scan_exn(&mut self, at: u32, size: u32) {
-        // SAFETY: within the object, whose size was checked.
-        let tag = unsafe { self.base.add((at + EXN_TAG) as usize).cast::<u32>().read() };
-        let Some(references) = self.shapes.exn_references(tag, size).cloned() else {
-            self.report();
-            return;
-        };
-        for &offset in &*references {
-            // SAFETY: an argument of the exception.
-            unsafe { self.visit(self.base.add((at + offset) as usize).cast()) };
-        }
-    }
-
     /// Visits every object of the old space; `end` is where they ended before.
     fn scan_old(&mut self, end: u32) {
         let mut at = FIRST;
@@ -273,6 +225,24 @@ impl Evacuation<'_> {
                     return;
                 }
             }
+        }
+    }
+}
+
+impl Tracer for Evacuation<'_> {
+    fn shapes(&self) -> &Shapes {
+        self.shapes
+    }
+
+    /// Makes the reference in `slot` one to an old object.
+    #[inline(always)]
+    unsafe fn visit(&mut self, slot: *mut u32) {
+        // SAFETY: the caller's promise.
+        let reference = unsafe { slot.read() };
+        if reference >= YOUNG {
+            let moved = self.moved(reference);
+            // SAFETY: the caller's promise.
+            unsafe { slot.write(moved) };
         }
     }
 }
@@ -329,10 +299,9 @@ impl Heap {
         }
         evacuation.scan_copies();
         evacuation.recycle_stacks();
+        self.externs.sweep_young(|at| evacuation.fate(at));
         let (end, damaged) = (evacuation.end, evacuation.damaged);
         self.damaged |= damaged;
-        let base = self.base();
-        self.externs.after_minor(base, begin..end);
         self.finish_minor(used, end);
         end - begin
     }

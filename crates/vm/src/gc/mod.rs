@@ -33,7 +33,7 @@
 //! | `minor` | emptying the nursery |
 //! | `mark`, `compact`, `live_map` | collecting the old space |
 //! | `remember` | the barrier and its buffer |
-//! | `shapes` | types as the collector sees them |
+//! | `shapes`, `trace` | types as the collector sees them, and where an object's references are |
 //! | `objects`, `elements`, `fields`, `accesses` | typed access |
 //! | `conts` | continuations, and the stacks that belong to them |
 //! | `exns` | exceptions, and the tags that tell what is in them |
@@ -69,6 +69,7 @@ mod shapes;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod verify;
 mod world;
 

@@ -8,8 +8,8 @@ use super::exns::TagShape;
 use crate::types::{Defined, RegisteredType, Registry, Shape as TypeShape};
 use sarsen_abi::TypeId;
 use sarsen_abi::heap::{
-    ALIGNMENT, BITS_TYPE, CONT_TYPE, ContLayout, EXN_TYPE, EXTERN_TYPE, FIRST_TYPE, HEADER_SIZE,
-    MAX_EXN, REFS_TYPE, ROW_SIZE, Slot, StructLayout,
+    ALIGNMENT, BITS_TYPE, CONT_TYPE, ContLayout, EXN_TAG, EXN_TYPE, EXTERN_TYPE, FIRST_TYPE,
+    HEADER_SIZE, MAX_EXN, REFS_TYPE, ROW_SIZE, Slot, StructLayout,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -26,8 +26,7 @@ pub(super) enum Content {
     /// A structure of [`Shape::size`]: bit `n` of [`Shape::references`] tells whether there is a
     /// reference `4 * n` bytes after the header.
     Small,
-    /// A larger structure; [`Shape::references`] is where the offsets of its references are in
-    /// [`Shapes::offsets`].
+    /// A larger structure, [`Shapes::listed`]; [`Shape::references`] is the number of its list.
     Large,
     /// An array of references.
     References,
@@ -37,7 +36,7 @@ pub(super) enum Content {
     Extern,
     /// A continuation ([`ContLayout`]): two references, and perhaps a stack.
     Cont,
-    /// An exception, whose tag tells where its references are: [`Shapes::exn_references`].
+    /// An exception, whose tag tells where its references are.
     Exn,
 }
 
@@ -91,7 +90,7 @@ pub(super) struct Shapes {
     registry: Arc<Registry>,
     pages: Vec<Option<Box<[Shape; PAGE]>>>,
     /// The offsets of references in large structures.
-    pub(super) offsets: Vec<Box<[u32]>>,
+    offsets: Vec<Box<[u32]>>,
     /// The types that were learned.
     held: Vec<RegisteredType>,
     /// The store's tags, by number less one.
@@ -152,6 +151,26 @@ impl Shapes {
         match self.pages.get(row / PAGE) {
             Some(Some(page)) if id.is_multiple_of(ROW_SIZE) => page[row % PAGE],
             _ => UNKNOWN,
+        }
+    }
+
+    /// Where the references are in a large structure, a continuation or an exception, as offsets; `None`
+    /// for an exception that has no tag.
+    ///
+    /// # Safety
+    ///
+    /// There must be an object of this shape; `word` is the second word of its header.
+    #[inline]
+    pub(super) unsafe fn listed(&self, object: *mut u8, shape: Shape, word: u32) -> Option<&[u32]> {
+        match shape.content {
+            Content::Large => Some(&self.offsets[shape.references as usize]),
+            Content::Cont => Some(&[ContLayout::REFS, ContLayout::BITS]),
+            Content::Exn => {
+                // SAFETY: every exception has room for the number of its tag.
+                let tag = unsafe { object.add(EXN_TAG as usize).cast::<u32>().read() };
+                self.exn_references(tag, word)
+            }
+            _ => unreachable!("not of these"),
         }
     }
 

@@ -9,7 +9,7 @@ use super::remember::is_young;
 use super::shapes::Content;
 use super::world::Roots;
 use hashbrown::HashSet;
-use sarsen_abi::heap::{ContLayout, EXN_TAG, FIRST, HEADER_SIZE, I31_BIT, YOUNG};
+use sarsen_abi::heap::{FIRST, HEADER_SIZE, I31_BIT, YOUNG};
 use std::ops::Range;
 
 /// What is written over what was freed: neither a type, nor a reference to anything.
@@ -128,27 +128,16 @@ impl Heap {
                     let bits = (0..64).filter(|bit| shape.references >> bit & 1 != 0);
                     visit(at, &mut bits.map(|bit| fields + 4 * bit));
                 }
-                Content::Large => {
-                    let offsets = &self.shapes.offsets[shape.references as usize];
+                Content::Large | Content::Cont | Content::Exn => {
+                    // SAFETY: an object of this shape and size.
+                    let offsets = unsafe {
+                        let object = self.base().add(at as usize);
+                        self.shapes.listed(object, shape, second)
+                    };
+                    let offsets = offsets.unwrap_or_else(|| panic!("{at:#x} has no tag"));
                     visit(at, &mut offsets.iter().map(|offset| at + offset));
                 }
-                Content::Exn => {
-                    // SAFETY: within the object, whose size was checked.
-                    let tag = unsafe {
-                        self.base()
-                            .add((at + EXN_TAG) as usize)
-                            .cast::<u32>()
-                            .read()
-                    };
-                    let references = self.shapes.exn_references(tag, size);
-                    let references = references.unwrap_or_else(|| panic!("{at:#x} has tag {tag}"));
-                    visit(at, &mut references.iter().map(|offset| at + offset));
-                }
                 Content::References => visit(at, &mut (0..second).map(|i| fields + 4 * i)),
-                Content::Cont => {
-                    let fields = [ContLayout::REFS, ContLayout::BITS];
-                    visit(at, &mut fields.into_iter().map(|field| at + field));
-                }
                 Content::Numbers | Content::Extern | Content::Unknown => {
                     visit(at, &mut std::iter::empty());
                 }
