@@ -1,4 +1,4 @@
-//! `memory.copy` and `memory.fill` beside what the host's `memmove` and `memset` cost.
+//! `memory.copy`, `memory.fill` and `array.copy` beside what the host's `memmove` and `memset` cost.
 //!
 //! Each figure is that of [`times`] operations, so that what entering compiled code costs does not
 //! count. Lengths are not known when the code is compiled, but for `copy_known`.
@@ -8,7 +8,21 @@ use sarsen::{Config, Engine, Instance, Module, Store};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-const LENGTHS: &[usize] = &[1, 16, 256, 64 * KIB, 64 * MIB];
+const LENGTHS: &[usize] = &[1, 16, 256, 64 * KIB, 16 * MIB, 64 * MIB];
+
+/// Copies `n` bytes from one array to another, `times` times.
+const ARRAYS: &str = r#"(module
+  (type $bytes (array (mut i8)))
+  (global $to (mut (ref null $bytes)) (ref.null $bytes))
+  (global $from (mut (ref null $bytes)) (ref.null $bytes))
+  (func (export "make") (param $n i32)
+    (global.set $to (array.new $bytes (i32.const 1) (local.get $n)))
+    (global.set $from (array.new $bytes (i32.const 2) (local.get $n))))
+  (func (export "copy") (param $n i32) (param $times i32)
+    (loop $again
+      (array.copy $bytes $bytes
+        (global.get $to) (i32.const 0) (global.get $from) (i32.const 0) (local.get $n))
+      (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))))"#;
 
 /// How often an operation is done in one round: less than a tenth of a second altogether.
 fn times(length: usize) -> usize {
@@ -90,6 +104,25 @@ fn copy_native(bencher: Bencher<'_, '_>, length: usize) {
                 black_box(&mut bytes[..]).copy_within(..length, 65 * MIB);
             }
         });
+}
+
+#[divan::bench(args = LENGTHS)]
+fn copy_array(bencher: Bencher<'_, '_>, length: usize) {
+    let engine = Engine::default();
+    let module = Module::new(&engine, ARRAYS).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let make = instance.get_typed_func::<i32, ()>(&mut store, "make");
+    make.unwrap().call(&mut store, length as i32).unwrap();
+    store.gc(None).unwrap();
+    let run = instance
+        .get_typed_func::<(i32, i32), ()>(&mut store, "copy")
+        .unwrap();
+    let times = times(length);
+    let arguments = (length as i32, times as i32);
+    bencher
+        .counter(BytesCount::new(length * times))
+        .bench_local(move || run.call(&mut store, black_box(arguments)).unwrap());
 }
 
 #[divan::bench(args = LENGTHS)]

@@ -1,10 +1,11 @@
 //! Registering the types of a module with ten thousand of them: first, and again while they are
-//! registered; and asking about one.
+//! registered; and asking about one. Up to a million types that are all different: each costs as much
+//! however many there are.
 //!
 //! The types are like those of a compiled class hierarchy: for each class a structure that extends
 //! another and refers to its table of functions, itself a structure of references to functions.
 
-use divan::{Bencher, black_box};
+use divan::{Bencher, black_box, counter::ItemsCount};
 use sarsen_abi::types::{
     AbstractHeapType, CompositeType, FieldType, FuncType, HeapType, RefType, StorageType, SubType,
     ValType,
@@ -111,6 +112,44 @@ fn ten_thousand_first(bencher: Bencher<'_, '_>) {
     bencher
         .with_inputs(registry)
         .bench_local_refs(|registry| registry.register_module(black_box(&module)).unwrap());
+}
+
+/// Functions with so many parameters that each number gives a type of its own.
+fn distinct(count: u32) -> Module {
+    let parameters = |number: u32| (0..10).map(move |digit| digit_type(number >> (2 * digit) & 3));
+    let mut module = Module::default();
+    for number in 0..count {
+        module.types.push(sub(
+            None,
+            CompositeType::Func(FuncType {
+                params: parameters(number).collect(),
+                results: Box::new([]),
+            }),
+        ));
+        module.rec_groups.push(number..number + 1);
+    }
+    module
+}
+
+fn digit_type(digit: u32) -> ValType {
+    match digit {
+        0 => ValType::I32,
+        1 => ValType::I64,
+        2 => ValType::F32,
+        _ => ValType::F64,
+    }
+}
+
+#[divan::bench(sample_count = 5, sample_size = 1, args = [10_000, 100_000, 1_000_000])]
+fn distinct_registered_and_dropped(bencher: Bencher<'_, '_>, count: u32) {
+    let module = distinct(count);
+    bencher
+        .counter(ItemsCount::new(count))
+        .with_inputs(registry)
+        .bench_local_refs(|registry| {
+            drop(registry.register_module(black_box(&module)).unwrap());
+            assert!(registry.is_empty());
+        });
 }
 
 #[divan::bench]
