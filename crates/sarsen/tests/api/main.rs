@@ -12,6 +12,7 @@ mod gc;
 mod gc_externs;
 mod gc_guests;
 mod gc_handles;
+mod gc_limits;
 mod gc_types;
 mod host_continuations;
 mod host_functions;
