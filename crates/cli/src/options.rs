@@ -113,6 +113,32 @@ fn all_features(features: &mut Features, on: bool) {
     }
 }
 
+/// Options of commands that make code without running it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Compilation")]
+pub(crate) struct CheckedCodeOptions {
+    /// Count instructions in the code, as `run --fuel` needs it
+    #[arg(long)]
+    fuel: bool,
+
+    /// Check for interruption in the code, as `run --timeout` needs it
+    #[arg(long)]
+    timeout: bool,
+
+    #[command(flatten)]
+    code: CodeOptions,
+}
+
+impl CheckedCodeOptions {
+    /// The configuration that these options describe.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = self.code.config();
+        config.consume_fuel(self.fuel);
+        config.epoch_interruption(self.timeout);
+        config
+    }
+}
+
 /// Options of the heap for collected objects.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Garbage collection")]

@@ -1,7 +1,7 @@
 //! `sarsen compile`: makes an image that `sarsen run --allow-precompiled` starts at once.
 
 use crate::input::Input;
-use crate::options::CodeOptions;
+use crate::options::CheckedCodeOptions;
 use crate::progress;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -30,24 +30,13 @@ pub(crate) struct Compile {
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
 
-    /// Make an image that can be run with --fuel
-    #[arg(long)]
-    fuel: bool,
-
-    /// Make an image that can be run with --timeout
-    #[arg(long)]
-    timeout: bool,
-
     #[command(flatten)]
-    code: CodeOptions,
+    code: CheckedCodeOptions,
 }
 
 impl Compile {
     pub(crate) fn execute(self) -> Result<u8> {
-        let mut config = self.code.config();
-        config.consume_fuel(self.fuel);
-        config.epoch_interruption(self.timeout);
-        let engine = Engine::new(&config)?;
+        let engine = Engine::new(&self.code.config())?;
         let input = Input::read(&self.file)?;
         let description = input.describe();
         let output = match (self.output, &input.path) {

@@ -2,7 +2,7 @@
 
 use crate::failure::Style;
 use crate::input::{Input, Kind};
-use crate::options::CodeOptions;
+use crate::options::CheckedCodeOptions;
 use crate::progress;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -35,16 +35,8 @@ pub(crate) struct Objdump {
     #[arg(long)]
     stubs: bool,
 
-    /// Count fuel in the code, as `run --fuel` does
-    #[arg(long)]
-    fuel: bool,
-
-    /// Check for interruption in the code, as `run --timeout` does
-    #[arg(long)]
-    timeout: bool,
-
     #[command(flatten)]
-    code: CodeOptions,
+    code: CheckedCodeOptions,
 
     /// The module or image (`-` is standard input)
     file: OsString,
@@ -77,10 +69,7 @@ impl Objdump {
 
     #[allow(unsafe_code, reason = "an image can only be looked at by loading it")]
     fn load(&self) -> Result<Module> {
-        let mut config = self.code.config();
-        config.consume_fuel(self.fuel);
-        config.epoch_interruption(self.timeout);
-        let engine = Engine::new(&config)?;
+        let engine = Engine::new(&self.code.config())?;
         let input = Input::read(&self.file)?;
         let description = input.describe();
         if input.kind == Kind::Image {

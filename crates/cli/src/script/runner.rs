@@ -1,6 +1,6 @@
 //! [`Runner`]: the state of a running script, and what each directive does to it.
 //!
-//! Directives that need what Sarsen does not have yet fail with a message that says so, never
+//! Directives that need what Sarsen does not have (components) fail with a message that says so, never
 //! silently.
 
 use super::{Failure, Source, spectest, values};
