@@ -66,6 +66,23 @@ fn frames_have_names_and_exact_offsets_whether_inlined_or_not() {
 }
 
 #[test]
+fn a_trap_right_behind_a_branch_is_where_it_is() {
+    let wat = r#"(module $chain
+        (global $is-set (mut i32) (i32.const 1))
+        (func $c (nop) (nop) (nop) unreachable)
+        (func $b (nop) (nop) (call $c))
+        (func $a (export "a") (nop) (if (global.get $is-set) (then (call $b)))))"#;
+    let wasm = wat::parse_str(wat).unwrap();
+    let unreachable = find(&wasm, &[1, 1, 1, 0], 0) + 3;
+    for inlining in [false, true] {
+        let error = call(Config::new().compiler_inlining(inlining), &wasm, "a");
+        let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();
+        assert_eq!(names(backtrace), ["c", "b", "a"], "inlining: {inlining}");
+        assert_eq!(backtrace.frames()[0].module_offset(), Some(unreachable));
+    }
+}
+
+#[test]
 fn rust_and_cpp_names_are_demangled() {
     let wat = r#"(module
         (func $_ZN4core3fmt5Write9write_fmt17h3f1cd3a9d4b0f9e8E (export "f") (call $_ZN3foo3barEi))

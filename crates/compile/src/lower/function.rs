@@ -17,7 +17,7 @@ use super::loops::Loops;
 use super::memory::MemoryAccess;
 use super::region::Region;
 use super::signature::{POINTER, Repr, wasm_signature};
-use super::source::SourceRecorder;
+use super::source::{SourceRecorder, locate_branches_to_traps};
 use crate::compiled::{ClifName, CodeKind, SourceTable};
 use crate::error::{CompileError, Result};
 use crate::read::Body;
@@ -215,6 +215,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
             .make_stack_map_alias_region(Box::new(|regions, _, _, _| {
                 Some(Region::Frame.intern(regions))
             }));
+        locate_branches_to_traps(self.builder.func);
         self.builder.finalize(target);
         Finished {
             source: self.source.finish(),

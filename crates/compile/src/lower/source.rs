@@ -5,7 +5,8 @@
 //! table's size is what an image stores.
 
 use crate::compiled::{InlineContext, SourcePoint, SourceTable};
-use cranelift_codegen::ir::SourceLoc;
+use cranelift_codegen::entity::SecondaryMap;
+use cranelift_codegen::ir::{Block, Function, Inst, Opcode, SourceLoc};
 use sarsen_abi::FuncIndex;
 
 /// Makes a function's [`SourceTable`].
@@ -78,4 +79,47 @@ impl SourceRecorder {
 /// Offsets past 4 GiB, which only a module with gigabytes of custom sections has, become the last.
 fn module_offset(offset: u64) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+/// Gives each branch to a block that does nothing but trap the location of the trap: Cranelift makes a
+/// conditional trap of the two, and leaves that where the branch was.
+pub(super) fn locate_branches_to_traps(func: &mut Function) {
+    let blocks: Vec<Block> = func.layout.blocks().collect();
+    let mut traps = SecondaryMap::new();
+    for &block in &blocks {
+        traps[block] = only_trap(func, block);
+    }
+    for block in blocks {
+        let Some(branch) = func.layout.last_inst(block) else {
+            continue;
+        };
+        if func.dfg.insts[branch].opcode() != Opcode::Brif {
+            continue;
+        }
+        let dfg = &func.dfg;
+        let destinations =
+            dfg.insts[branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
+        let mut blocks = destinations.iter().map(|to| to.block(&dfg.value_lists));
+        if let Some(trap) = blocks.find_map(|to| traps[to]) {
+            func.set_srcloc(branch, func.srcloc(trap));
+        }
+    }
+}
+
+/// The trap of a block that does nothing else.
+fn only_trap(func: &Function, block: Block) -> Option<Inst> {
+    let opcode = |inst| func.dfg.insts[inst].opcode();
+    let trap = func.layout.last_inst(block)?;
+    if opcode(trap) != Opcode::Trap {
+        return None;
+    }
+    let mut before = func.layout.block_insts(block).map(opcode);
+    let does_more = before.any(|opcode| {
+        opcode != Opcode::Trap
+            && (opcode.can_trap()
+                || opcode.is_call()
+                || opcode.can_store()
+                || opcode.other_side_effects())
+    });
+    (!does_more).then_some(trap)
 }
