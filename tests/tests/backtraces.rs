@@ -66,6 +66,31 @@ fn frames_have_names_and_exact_offsets_whether_inlined_or_not() {
 }
 
 #[test]
+fn a_call_by_reference_of_whom_it_was_compared_with_is_a_frame() {
+    let wat = r#"(module $chain
+        (type $f (func))
+        (type $holder (struct (field $f (ref $f))))
+        (func $c (nop) unreachable)
+        (func $b (type $f) (nop) (nop) (call $c))
+        (elem declare func $b)
+        (func $a (export "a") (nop)
+            (call_ref $f (struct.get $holder $f (struct.new $holder (ref.func $b))))))"#;
+    let wasm = wat::parse_str(wat).unwrap();
+    let mut told = Vec::new();
+    for inlining in [false, true] {
+        let error = call(Config::new().compiler_inlining(inlining), &wasm, "a");
+        let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();
+        assert_eq!(names(backtrace), ["c", "b", "a"], "inlining: {inlining}");
+        let offsets = backtrace
+            .frames()
+            .iter()
+            .map(|f| f.module_offset().unwrap());
+        told.push(offsets.collect::<Vec<_>>());
+    }
+    assert_eq!(told[0], told[1]);
+}
+
+#[test]
 fn a_trap_right_behind_a_branch_is_where_it_is() {
     let wat = r#"(module $chain
         (global $is-set (mut i32) (i32.const 1))

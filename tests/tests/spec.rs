@@ -60,6 +60,10 @@ const OWN: &[(&str, &str)] = &[
         include_str!("../scripts/array-loops.wast"),
     ),
     (
+        "calls-by-reference.wast",
+        include_str!("../scripts/calls-by-reference.wast"),
+    ),
+    (
         "exceptions.wast",
         include_str!("../scripts/exceptions.wast"),
     ),

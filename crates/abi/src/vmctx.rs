@@ -178,8 +178,9 @@ pub struct VmStoreCtx {
     pub remembered_end: *mut u64,
     /// The functions that objects refer to, by id; the first entry (id 0) is null.
     pub func_table: *const *const VmFuncRef,
-    /// The number of entries in `func_table`.
-    pub func_table_length: u64,
+    /// One less than the number of entries in `func_table`, which is a power of two; those that nobody has
+    /// the id of are null.
+    pub func_table_mask: u32,
     /// The stack that compiled code runs on ([`crate::stack`]); meaningless without an activation.
     pub current_stack: *mut VmStack,
     /// The store's stacks by their numbers; the first entry (number 0) is one that nobody owns.
@@ -214,7 +215,7 @@ impl VmStoreCtx {
             remembered_next: core::ptr::null_mut(),
             remembered_end: core::ptr::null_mut(),
             func_table: core::ptr::null(),
-            func_table_length: 0,
+            func_table_mask: 0,
             current_stack: core::ptr::null_mut(),
             stack_table: core::ptr::null(),
             stack_table_length: 0,
@@ -293,9 +294,13 @@ pub struct VmFuncRef {
     pub entry: *const u8,
     /// The function's type.
     pub type_id: TypeId,
-    /// The function's id in [`VmStoreCtx::func_table`], or zero when it has none yet.
+    /// The function's id in [`VmStoreCtx::func_table`], or [`NO_FUNC_ID`] when it has none yet.
     pub id: u32,
 }
+
+/// [`VmFuncRef::id`] of a function that has none yet. It is never given, and not that of null, so no object
+/// has it but a damaged one.
+pub const NO_FUNC_ID: u32 = u32::MAX;
 
 /// A linear memory as compiled code sees it.
 #[derive(Clone, Copy, Debug)]
@@ -395,8 +400,8 @@ offsets! {
     STORE_REMEMBERED_END = VmStoreCtx, remembered_end;
     /// In a store: the functions that objects refer to.
     STORE_FUNC_TABLE = VmStoreCtx, func_table;
-    /// In a store: how many functions these are.
-    STORE_FUNC_TABLE_LENGTH = VmStoreCtx, func_table_length;
+    /// In a store: the mask that makes any number one of an entry there.
+    STORE_FUNC_TABLE_MASK = VmStoreCtx, func_table_mask;
     /// In a store: the stack that compiled code runs on.
     STORE_CURRENT_STACK = VmStoreCtx, current_stack;
     /// In a store: its stacks by number.

@@ -9,11 +9,15 @@
 //! | an import | its `VmFuncRef` in our vmctx | the same |
 //! | a reference, or a table's element | the `VmFuncRef` it points to | the same |
 //!
+//! A call by a reference or through a table may first be compared with whom it is likely to reach:
+//! [`super::guarded`].
+//!
 //! A tail call from an inlined function becomes a call and a return from the inlined body: that needs
 //! one frame, as the inlined function's own frame would have been replaced by one.
 
 use super::facts::is_declared_subtype;
 use super::function::{Lowering, trap_code};
+use super::guarded::Reference;
 use super::region::Region;
 use super::signature::{POINTER, Repr, builtin_signature, wasm_signature};
 use crate::compiled::{ClifName, CodeKind};
@@ -81,19 +85,23 @@ impl Lowering<'_, '_> {
     }
 
     /// `call_indirect` and `return_call_indirect`
-    pub(super) fn call_indirect(&mut self, ty: u32, table: u32, transfer: Transfer) {
+    pub(super) fn call_indirect(&mut self, ty: u32, table: u32, transfer: Transfer) -> Result<()> {
         let ty = TypeIndex::new(ty);
         let table = TableIndex::new(table);
         let index = self.pop();
         let func_ref = self.load_element(table, index, TrapCode::UndefinedElement);
-        let element = self.cx.module.tables[table.index()].element;
-        let null_code = if self.is_always_of_type(element.heap, ty) {
-            element.nullable.then_some(TrapCode::IndirectCallToNull)
-        } else {
-            self.check_func_type(func_ref, ty);
-            None
-        };
-        self.call_func_ref(func_ref, 0, null_code, ty, transfer);
+        let targets = self.cx.targets().of_type(ty);
+        let callee = Reference::Address(func_ref);
+        self.guarded_call(callee, targets, ty, transfer, |this| {
+            let element = this.cx.module.tables[table.index()].element;
+            let null_code = if this.is_always_of_type(element.heap, ty) {
+                element.nullable.then_some(TrapCode::IndirectCallToNull)
+            } else {
+                this.check_func_type(func_ref, ty);
+                None
+            };
+            this.call_func_ref(func_ref, 0, null_code, ty, transfer);
+        })
     }
 
     /// `call_ref` and `return_call_ref`
@@ -102,10 +110,14 @@ impl Lowering<'_, '_> {
         if let Some(func) = self.facts.func(func_ref) {
             return self.call(func.as_u32(), transfer);
         }
-        // Whether the reference's type admits null does not matter: the check costs nothing.
-        let null_code = Some(TrapCode::NullReference);
-        self.call_func_ref(func_ref, 0, null_code, TypeIndex::new(ty), transfer);
-        Ok(())
+        let ty = TypeIndex::new(ty);
+        let targets = self.cx.targets().of_type(ty);
+        let callee = Reference::Address(func_ref);
+        self.guarded_call(callee, targets, ty, transfer, |this| {
+            // Whether the reference's type admits null does not matter: the check costs nothing.
+            let null_code = Some(TrapCode::NullReference);
+            this.call_func_ref(func_ref, 0, null_code, ty, transfer);
+        })
     }
 
     /// Whether every non-null reference to `heap` is to a function of type `ty`. Types are compared
@@ -133,7 +145,7 @@ impl Lowering<'_, '_> {
 
     /// Calls the function whose `VmFuncRef` is `at` bytes after `address`. A null address traps with
     /// `null_code`; without one, it is known not to be null.
-    fn call_func_ref(
+    pub(super) fn call_func_ref(
         &mut self,
         address: Value,
         at: i32,

@@ -77,7 +77,7 @@ enum LabelType {
     Body(TypeIndex),
 }
 
-type Args = SmallVec<[BlockArg; 4]>;
+pub(super) type Args = SmallVec<[BlockArg; 4]>;
 type Reprs = SmallVec<[Repr; 4]>;
 
 impl Lowering<'_, '_> {
@@ -194,7 +194,7 @@ impl Lowering<'_, '_> {
     }
 
     /// The topmost operands, to be passed to a block.
-    fn top_args(&mut self, count: usize) -> Args {
+    pub(super) fn top_args(&mut self, count: usize) -> Args {
         self.count_passed(count);
         self.top(count).iter().map(|&v| v.into()).collect()
     }

@@ -47,10 +47,10 @@ impl Lowering<'_, '_> {
 
             // Calls.
             O::Call { function_index } => self.call(function_index, Call)?,
-            O::CallIndirect { type_index, table_index } => self.call_indirect(type_index, table_index, Call),
+            O::CallIndirect { type_index, table_index } => self.call_indirect(type_index, table_index, Call)?,
             O::CallRef { type_index } => self.call_ref(type_index, Call)?,
             O::ReturnCall { function_index } => self.call(function_index, Tail)?,
-            O::ReturnCallIndirect { type_index, table_index } => self.call_indirect(type_index, table_index, Tail),
+            O::ReturnCallIndirect { type_index, table_index } => self.call_indirect(type_index, table_index, Tail)?,
             O::ReturnCallRef { type_index } => self.call_ref(type_index, Tail)?,
 
             // Operands, locals, globals.

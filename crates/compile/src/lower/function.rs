@@ -200,7 +200,9 @@ impl<'m, 'f> Lowering<'m, 'f> {
             let offset = reader.original_position();
             let operator = reader.read().map_err(malformed)?;
             self.source.go_to(offset);
-            if !self.lower_test_with_branch(&operator, &mut reader)? {
+            let with_next = self.lower_test_with_branch(&operator, &mut reader)?
+                || self.lower_load_with_call(&operator, &mut reader)?;
+            if !with_next {
                 self.lower_operator(&operator, offset)?;
             }
             self.check_size()?;

@@ -7,6 +7,7 @@
 use super::continuations;
 use super::function::{Lowering, malformed};
 use super::gc;
+use super::guarded;
 use super::region::Region;
 use super::signature::{POINTER, Repr};
 use crate::error::{CompileError, Result};
@@ -22,7 +23,7 @@ use wasmparser::Operator;
 const MAX_LOCALS_TIMES_BLOCKS: u64 = 1 << 24;
 
 /// No body is lowered to more blocks than this for each of its bytes.
-const MAX_BLOCKS_PER_BYTE: u64 = 4;
+const MAX_BLOCKS_PER_BYTE: u64 = 7;
 
 /// The size of a local in the frame; enough for a vector.
 const SLOT_SIZE_BYTES: u32 = 16;
@@ -226,7 +227,11 @@ fn count_blocks(module: &Module, body: &Body<'_>) -> Result<u64> {
             | Operator::BrOnNonNull { .. } => 1,
             Operator::If { .. } => 3,
             // A call that is caught ends its block.
-            Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => 1,
+            Operator::Call { .. } => 1,
+            Operator::CallIndirect { .. }
+            | Operator::CallRef { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. } => guarded::MAX_BLOCKS,
             Operator::TryTable { try_table } => 1 + 4 * try_table.catches.len() as u64,
             Operator::Try { .. } | Operator::Catch { .. } | Operator::CatchAll => 3,
             Operator::Throw { .. } | Operator::ThrowRef | Operator::Rethrow { .. } => 6,

@@ -11,6 +11,7 @@
 //! | `control` | blocks, branches, returns, code that cannot be reached |
 //! | `exceptions`, `legacy` | throwing and catching, as in the standard and as before it |
 //! | `call`, `inline` | calls of every kind; which of them are replaced by the callee's body |
+//! | `guarded`, `targets` | calls by reference that compare first with whom they are likely to reach; who that is |
 //! | `local`, `global`, `numeric`, `memory`, `bulk`, `table`, `reference`, `wide` | the other instructions |
 //! | `atomic` | atomic accesses, fences, waiting and notifying |
 //! | `simd` | instructions on vectors, a file for each family |
@@ -49,6 +50,7 @@ mod facts;
 mod function;
 mod gc;
 mod global;
+mod guarded;
 mod hint;
 mod inline;
 mod interrupt;
@@ -65,6 +67,7 @@ mod signature;
 mod simd;
 mod source;
 mod table;
+mod targets;
 mod throwing;
 mod wide;
 

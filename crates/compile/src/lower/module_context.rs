@@ -2,6 +2,7 @@
 
 use super::inline::{self, Candidate};
 use super::simd::RelaxedSimd;
+use super::targets::Targets;
 use super::throwing::Throwing;
 use crate::read::Body;
 use sarsen_abi::heap::StructLayout;
@@ -24,6 +25,8 @@ pub(crate) struct ModuleContext<'a> {
     pub(crate) layout: VmCtxLayout,
     /// What is known of each function as a candidate for inlining, once somebody asked.
     candidates: Box<[OnceLock<Option<Candidate>>]>,
+    /// Who is likely to be called by references, once somebody asked.
+    targets: OnceLock<Targets>,
     /// Which functions may throw.
     throwing: Throwing,
     /// Where the fields of each structure type are, once somebody asked.
@@ -46,6 +49,7 @@ impl<'a> ModuleContext<'a> {
             relaxed_simd,
             layout: VmCtxLayout::new(module),
             candidates: bodies.iter().map(|_| OnceLock::new()).collect(),
+            targets: OnceLock::new(),
             throwing: Throwing::find(module, bodies),
             layouts: module.types.iter().map(|_| OnceLock::new()).collect(),
         }
@@ -72,6 +76,11 @@ impl<'a> ModuleContext<'a> {
     /// Where they are.
     pub(super) fn struct_layout(&self, ty: TypeIndex) -> &StructLayout {
         self.layouts[ty.index()].get_or_init(|| StructLayout::new(self.struct_fields(ty)))
+    }
+
+    /// Who is likely to be called by references.
+    pub(super) fn targets(&self) -> &Targets {
+        self.targets.get_or_init(|| Targets::find(self.module))
     }
 
     /// What inlining must know of `func`, unless it is never inlined.

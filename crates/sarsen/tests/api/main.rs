@@ -10,6 +10,7 @@ mod continuations;
 mod exceptions;
 mod gc;
 mod gc_externs;
+mod gc_functions;
 mod gc_guests;
 mod gc_handles;
 mod gc_limits;

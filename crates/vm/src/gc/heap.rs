@@ -131,7 +131,7 @@ impl Heap {
         heap.configure();
         let (functions, remembered) = (heap.funcs.table(), heap.remembered.bounds());
         heap.with_ctx(|ctx| {
-            (ctx.func_table, ctx.func_table_length) = functions;
+            (ctx.func_table, ctx.func_table_mask) = functions;
             (ctx.remembered_next, ctx.remembered_end) = remembered;
         });
         heap

@@ -18,7 +18,9 @@ use super::stable::Stable;
 use super::store::Store;
 use crate::types::RegisteredType;
 use sarsen_abi::TypeId;
-use sarsen_abi::vmctx::{ContextHeader, HOSTCTX_MAGIC, ValRaw, VmCtxHeader, VmFuncRef, VmHostCtx};
+use sarsen_abi::vmctx::{
+    ContextHeader, HOSTCTX_MAGIC, NO_FUNC_ID, ValRaw, VmCtxHeader, VmFuncRef, VmHostCtx,
+};
 use std::any::Any;
 use std::fmt;
 use std::ptr::{self, NonNull};
@@ -112,7 +114,7 @@ impl Store {
                 context: ptr::null_mut(),
                 entry: ptr::null(),
                 type_id: func.ty.id(),
-                id: 0,
+                id: NO_FUNC_ID,
             },
         });
         let at = object.as_non_null().as_ptr();

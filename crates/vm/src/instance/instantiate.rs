@@ -19,7 +19,8 @@ use super::upcalls::ResourceCounts;
 use crate::gc::HeapError;
 use crate::mem::{LinearMemory, SharedMemory, Table};
 use sarsen_abi::vmctx::{
-    ContextHeader, HOSTCTX_MAGIC, VMCTX_MAGIC, VmCtxHeader, VmFuncRef, VmGlobal, VmHostCtx, VmTag,
+    ContextHeader, HOSTCTX_MAGIC, NO_FUNC_ID, VMCTX_MAGIC, VmCtxHeader, VmFuncRef, VmGlobal,
+    VmHostCtx, VmTag,
 };
 use sarsen_abi::{
     EntityIndex, Feature, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TrapCode,
@@ -328,7 +329,7 @@ unsafe fn import_func(
         context: at.as_ptr().cast(),
         entry: wanted.entry,
         type_id,
-        id: 0,
+        id: NO_FUNC_ID,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::mem::{ImageSource, ImageToken};
 use crate::types::{ModuleTypes, TooManyTypes};
 use hashbrown::HashMap;
 use sarsen_abi::types::{CompositeType, GlobalType, SubType, TableType, ValType};
-use sarsen_abi::vmctx::{VmCtxLayout, VmFuncRef};
+use sarsen_abi::vmctx::{NO_FUNC_ID, VmCtxLayout, VmFuncRef};
 use sarsen_abi::{EntityIndex, FuncIndex, GlobalIndex, TableIndex, TagIndex, TypeId, TypeIndex};
 use sarsen_abi::{Feature, Module};
 use std::fmt;
@@ -333,7 +333,7 @@ fn funcref_templates(module: &Module, types: &ModuleTypes, code: &EngineCode) ->
             context: ptr::null_mut(),
             entry: stub(code.entry_ptr(ty)),
             type_id: types.ids()[ty.index()],
-            id: 0,
+            id: NO_FUNC_ID,
         }
     };
     module.escaping_funcs.iter().map(template).collect()

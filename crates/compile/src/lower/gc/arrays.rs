@@ -5,6 +5,7 @@
 
 use super::super::bound::constant;
 use super::super::function::Lowering;
+use super::super::memory::Place;
 use super::slots::region;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
@@ -246,19 +247,24 @@ impl<'m> Lowering<'m, '_> {
     pub(super) fn array_get(&mut self, ty: TypeIndex, signed: bool) {
         let (array, index) = self.pop2();
         let element = self.array_element(ty);
-        let size = Slot::of(&element.storage).size();
-        let place = self.array_place(array, index, size, region(element, true));
+        let place = self.place_of_element(array, index, ty);
         let value = self.load_slot(place, &element.storage, signed);
         self.push(value);
+    }
+
+    /// Where an element of an array is. An index past the end traps.
+    pub(super) fn place_of_element(&mut self, array: Value, index: Value, ty: TypeIndex) -> Place {
+        let element = self.array_element(ty);
+        let size = Slot::of(&element.storage).size();
+        self.array_place(array, index, size, region(element, true))
     }
 
     /// `array.set`
     pub(super) fn array_set(&mut self, ty: TypeIndex) {
         let (array, index, value) = self.pop3();
         let element = self.array_element(ty);
-        let size = Slot::of(&element.storage).size();
         let stored = self.stored_form(value, &element.storage);
-        let place = self.array_place(array, index, size, region(element, true));
+        let place = self.place_of_element(array, index, ty);
         self.assign_slot(place, array, &element.storage, stored);
     }
 

@@ -1,8 +1,8 @@
 //! References to functions in the heap: numbers, which the heap cannot turn into pointers.
 //!
 //! The store has a table of the functions that its objects refer to. A number from the heap may be any
-//! number: it is checked against the table's length, also under misspeculation, and where the field's type
-//! says more than `funcref`, the function's type is checked too.
+//! number: it is masked, so that it is one of some entry, also under misspeculation, and where the field's
+//! type says more than `funcref`, the function's type is checked too.
 
 use super::super::function::{Lowering, trap_code};
 use super::super::region::Region;
@@ -11,8 +11,9 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use sarsen_abi::types::{AbstractHeapType, HeapType, Hierarchy, RefType};
-use sarsen_abi::vmctx::offset;
-use sarsen_abi::{Builtin, TrapCode};
+use sarsen_abi::vmctx::{NO_FUNC_ID, offset};
+use sarsen_abi::{Builtin, TrapCode, TypeIndex};
+use wasmparser::Operator;
 
 /// A function's number takes at most this many blocks.
 pub(super) const MAX_ID_BLOCKS: u64 = 4;
@@ -50,13 +51,17 @@ impl Lowering<'_, '_> {
             .builder
             .ins()
             .load(I32, flags, func, offset::FUNCREF_ID);
+        let is_missing =
+            self.builder
+                .ins()
+                .icmp_imm_s(IntCC::Equal, known, i64::from(NO_FUNC_ID as i32));
         let first = self.builder.create_block();
         let done = self.builder.create_block();
         self.builder.set_cold_block(first);
         let id = self.builder.append_block_param(done, I32);
         self.builder
             .ins()
-            .brif(known, done, &[known.into()], first, &[]);
+            .brif(is_missing, first, &[], done, &[known.into()]);
         self.continue_in(first);
         let new = self.call_builtin(Builtin::FuncId, &[func]);
         let new = new.expect("it has a result");
@@ -65,8 +70,51 @@ impl Lowering<'_, '_> {
         id
     }
 
+    /// The number that `operator`, a load from a field or element, loads.
+    pub(in crate::lower) fn load_function_number(&mut self, operator: &Operator<'_>) -> Value {
+        let place = match *operator {
+            Operator::StructGet {
+                struct_type_index,
+                field_index,
+            } => {
+                let object = self.pop();
+                self.place_of_field(object, TypeIndex::new(struct_type_index), field_index)
+            }
+            Operator::ArrayGet { array_type_index } => {
+                let (array, index) = self.pop2();
+                self.place_of_element(array, index, TypeIndex::new(array_type_index))
+            }
+            _ => unreachable!("it loads from a field or an element"),
+        };
+        let ins = self.builder.ins();
+        ins.load(I32, place.flags, place.address, place.offset)
+    }
+
+    /// The function with a number from a field or element of type `ty`, which names a type of functions, to
+    /// be called now: null traps.
+    pub(in crate::lower) fn function_to_call(&mut self, id: Value, ty: RefType) -> Value {
+        let func = self.function_of_any_id(id);
+        let null_code = if ty.nullable {
+            TrapCode::NullReference
+        } else {
+            TrapCode::HeapCorruption
+        };
+        if let HeapType::ConcreteFunc(expected) = ty.heap {
+            self.check_type_of_function(func, expected, null_code);
+        }
+        func
+    }
+
     /// The function with a number from a field or element of type `ty`.
     pub(super) fn function_of_id(&mut self, id: Value, ty: RefType) -> Value {
+        let func = self.function_of_any_id(id);
+        self.check_loaded_function(func, ty);
+        self.note_repr(func, Repr::of_ref(&ty));
+        func
+    }
+
+    /// What the store's table has for a number.
+    fn function_of_any_id(&mut self, id: Value) -> Value {
         self.mark();
         let store = self.store_context();
         let flags = self.flags(Region::FuncRefs);
@@ -74,28 +122,15 @@ impl Lowering<'_, '_> {
             .builder
             .ins()
             .load(POINTER, flags, store, offset::STORE_FUNC_TABLE);
-        let length = self
+        let mask = self
             .builder
             .ins()
-            .load(I64, flags, store, offset::STORE_FUNC_TABLE_LENGTH);
+            .load(I32, flags, store, offset::STORE_FUNC_TABLE_MASK);
+        let id = self.builder.ins().band(id, mask);
         let id = self.builder.ins().uextend(I64, id);
         let distance = self.builder.ins().ishl_imm_u(id, 3);
         let entry = self.builder.ins().iadd(table, distance);
-        let is_wrong = self
-            .builder
-            .ins()
-            .icmp(IntCC::UnsignedGreaterThanOrEqual, id, length);
-        let nowhere = self.iconst(POINTER, 0);
-        let entry = self
-            .builder
-            .ins()
-            .select_spectre_guard(is_wrong, nowhere, entry);
-        let code = trap_code(TrapCode::HeapCorruption);
-        let flags = flags.with_trap_code(Some(code));
-        let func = self.builder.ins().load(POINTER, flags, entry, 0);
-        self.check_loaded_function(func, ty);
-        self.note_repr(func, Repr::of_ref(&ty));
-        func
+        self.builder.ins().load(POINTER, flags, entry, 0)
     }
 
     fn check_loaded_function(&mut self, func: Value, ty: RefType) {
@@ -108,13 +143,7 @@ impl Lowering<'_, '_> {
                     self.builder.ins().brif(func, some, &[], done, &[]);
                     self.continue_in(some);
                 }
-                let flags = self.flags(Region::FuncRefs).with_trap_code(Some(code));
-                let actual = self
-                    .builder
-                    .ins()
-                    .load(I32, flags, func, offset::FUNCREF_TYPE_ID);
-                let fits = self.is_type(actual, expected);
-                self.builder.ins().trapz(fits, code);
+                self.check_type_of_function(func, expected, TrapCode::HeapCorruption);
                 self.builder.ins().jump(done, &[]);
                 self.continue_in(done);
             }
@@ -126,5 +155,18 @@ impl Lowering<'_, '_> {
             }
             _ => {}
         }
+    }
+
+    /// Traps unless `func` is of type `expected`; null traps with `null_code`.
+    fn check_type_of_function(&mut self, func: Value, expected: TypeIndex, null_code: TrapCode) {
+        let flags = self.flags(Region::FuncRefs);
+        let flags = flags.with_trap_code(Some(trap_code(null_code)));
+        let actual = self
+            .builder
+            .ins()
+            .load(I32, flags, func, offset::FUNCREF_TYPE_ID);
+        let fits = self.is_type(actual, expected);
+        let code = trap_code(TrapCode::HeapCorruption);
+        self.builder.ins().trapz(fits, code);
     }
 }

@@ -1,6 +1,7 @@
 //! Structures.
 
 use super::super::function::Lowering;
+use super::super::memory::Place;
 use super::slots::{reference, region};
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
@@ -87,19 +88,24 @@ impl Lowering<'_, '_> {
     pub(super) fn struct_get(&mut self, ty: TypeIndex, number: u32, signed: bool) {
         let object = self.pop();
         let field = &self.cx.struct_fields(ty)[number as usize];
-        let (at, slot) = self.cx.struct_layout(ty).fields[number as usize];
-        let place = self.field_place(object, at, slot.size(), region(field, false));
+        let place = self.place_of_field(object, ty, number);
         let value = self.load_slot(place, &field.storage, signed);
         self.push(value);
+    }
+
+    /// Where a field of an object is. Null traps.
+    pub(super) fn place_of_field(&mut self, object: Value, ty: TypeIndex, number: u32) -> Place {
+        let field = &self.cx.struct_fields(ty)[number as usize];
+        let (at, slot) = self.cx.struct_layout(ty).fields[number as usize];
+        self.field_place(object, at, slot.size(), region(field, false))
     }
 
     /// `struct.set`
     pub(super) fn struct_set(&mut self, ty: TypeIndex, number: u32) {
         let (object, value) = self.pop2();
         let field = &self.cx.struct_fields(ty)[number as usize];
-        let (at, slot) = self.cx.struct_layout(ty).fields[number as usize];
         let stored = self.stored_form(value, &field.storage);
-        let place = self.field_place(object, at, slot.size(), region(field, false));
+        let place = self.place_of_field(object, ty, number);
         self.assign_slot(place, object, &field.storage, stored);
     }
 }

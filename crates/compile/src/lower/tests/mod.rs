@@ -7,6 +7,7 @@ mod checks;
 mod code;
 mod exceptions;
 mod gc;
+mod guarded;
 mod hints;
 mod inlining;
 mod large;
