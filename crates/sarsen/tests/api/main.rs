@@ -29,6 +29,7 @@ mod threads;
 mod traps;
 mod types;
 mod vectors;
+mod waiting;
 
 use sarsen::{Engine, Instance, Module, Store};
 

@@ -8,7 +8,7 @@
 //! Those that may trap may also call the embedder (limits, epochs), whose panics are caught here:
 //! nothing unwinds into compiled code.
 
-use super::host_call::fail;
+use super::host_call::caught;
 use super::{landing, suspend, yielding};
 use crate::arch;
 use crate::instance::{Deadline, Instance, Reason};
@@ -17,7 +17,6 @@ use crate::stack::{native_call, resume_stack, switch_stack};
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
 use sarsen_abi::{DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin};
-use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 
 /// What contexts point to: [`sarsen_abi::vmctx::ContextHeader::builtins`].
@@ -63,7 +62,8 @@ macro_rules! c_function {
         unsafe extern "C" fn $name(vmctx: *mut VmCtxHeader, $($param: machine!($pty)),*) -> u64 {
             // SAFETY: compiled code passes its own vmctx, and its store is alive while it runs.
             let instance = unsafe { Instance::from_vmctx(vmctx) };
-            match run(instance, || calls::$name(instance, $($param),*)) {
+            // SAFETY: as above; whatever was borrowed of the store has ended with the call.
+            match unsafe { caught(instance.store(), || calls::$name(instance, $($param),*)) } {
                 Ok(()) => STATUS_OK,
                 Err(status) => status,
             }
@@ -76,8 +76,9 @@ macro_rules! c_function {
         ) -> BuiltinReturn {
             // SAFETY: compiled code passes its own vmctx, and its store is alive while it runs.
             let instance = unsafe { Instance::from_vmctx(vmctx) };
+            // SAFETY: as above; whatever was borrowed of the store has ended with the call.
             let result: Result<machine!($result), u64> =
-                run(instance, || calls::$name(instance, $($param),*));
+                unsafe { caught(instance.store(), || calls::$name(instance, $($param),*)) };
             match result {
                 Ok(value) => BuiltinReturn { value: u64::from(value), status: STATUS_OK },
                 Err(status) => BuiltinReturn { value: 0, status },
@@ -104,18 +105,6 @@ macro_rules! table {
 }
 
 for_each_builtin!(table);
-
-/// Runs a builtin that may fail. A failure is recorded in the store, and becomes the status to return.
-fn run<R>(instance: &Instance, call: impl FnOnce() -> Result<R, Reason>) -> Result<R, u64> {
-    let reason = match panic::catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(reason)) => reason,
-        Err(payload) => Reason::Panic(payload),
-    };
-    // SAFETY: the store of an instance whose compiled code is running is alive, and whatever `call`
-    // borrowed of it has ended.
-    Err(unsafe { fail(instance.store().as_ptr(), reason) })
-}
 
 /// The builtins, as Rust functions.
 mod calls {

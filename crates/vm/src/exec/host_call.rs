@@ -19,19 +19,33 @@ pub unsafe fn host_call(
     host: NonNull<VmHostCtx>,
     body: impl FnOnce() -> Result<(), Reason>,
 ) -> u64 {
+    // SAFETY: the context of a host function points to its store, which is alive while it runs.
+    let ended = unsafe {
+        let store = Store::from_ctx(host.as_ref().context.store);
+        caught(NonNull::new_unchecked(store), body)
+    };
+    ended.map_or_else(|status| status, |()| STATUS_OK)
+}
+
+/// Runs what may fail, on behalf of a store's compiled code. A failure is recorded in the store, and becomes the
+/// status to return.
+///
+/// # Safety
+///
+/// `store` must be alive, and not borrowed when `body` has ended.
+#[inline(always)]
+pub(super) unsafe fn caught<R>(
+    store: NonNull<Store>,
+    body: impl FnOnce() -> Result<R, Reason>,
+) -> Result<R, u64> {
     // Whatever `body` leaves half done belongs to the host, who gets the panic back.
-    match panic::catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => STATUS_OK,
-        // SAFETY: the context of a host function points to its store, which is alive while it runs.
-        Ok(Err(reason)) => unsafe { fail(Store::from_ctx(host.as_ref().context.store), reason) },
-        // SAFETY: as above.
-        Err(payload) => unsafe {
-            fail(
-                Store::from_ctx(host.as_ref().context.store),
-                Reason::Panic(payload),
-            )
-        },
-    }
+    let reason = match panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(reason)) => reason,
+        Err(payload) => Reason::Panic(payload),
+    };
+    // SAFETY: the caller's promise.
+    Err(unsafe { fail(store.as_ptr(), reason) })
 }
 
 /// Records why compiled code is to be left.

@@ -4,11 +4,13 @@
 //! answer is what the builtin returns.
 
 use super::asynchronous::{Answer, Job, can_wait, wait_for, with_context};
-use crate::instance::{Instance, Reason, Store, WaitResult};
+use super::host_call::caught;
+use crate::instance::{Alarm, Instance, Reason, Store, WaitResult};
 use crate::mem::{Expected, Registration};
 use crate::os::timer::Timer;
 use sarsen_abi::MemoryIndex;
 use sarsen_abi::builtin::STATUS_OK;
+use std::io;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -102,12 +104,73 @@ impl Wake for Latest {
     }
 }
 
+/// The deadline that a wait does not sleep through.
+struct Deadline {
+    store: TheStore,
+    epoch: u64,
+    waker: Waker,
+    alarm: Option<Alarm>,
+}
+
+impl Deadline {
+    /// Of a call's store; `None` when it has none. `waker` is woken when it has passed.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread for it.
+    ///
+    /// # Safety
+    ///
+    /// The store must be alive whenever the result is used.
+    unsafe fn of(store: NonNull<Store>, waker: Waker) -> io::Result<Option<Deadline>> {
+        // SAFETY: the caller's promise.
+        let Some(epoch) = unsafe { store.as_ref() }.epoch_deadline() else {
+            return Ok(None);
+        };
+        let mut deadline = Deadline {
+            store: TheStore(store),
+            epoch,
+            waker,
+            alarm: None,
+        };
+        deadline.set_alarm()?;
+        Ok(Some(deadline))
+    }
+
+    fn set_alarm(&mut self) -> io::Result<()> {
+        // SAFETY: the store is alive.
+        let engine = unsafe { self.store.0.as_ref() }.engine();
+        self.alarm = Some(Alarm::set(engine, self.epoch, self.waker.clone())?);
+        Ok(())
+    }
+
+    /// Asks for a new one if it has passed.
+    ///
+    /// # Errors
+    ///
+    /// The status, when the call is to end.
+    fn renew(&mut self) -> Result<(), u64> {
+        let mut store = self.store.0;
+        // SAFETY: the store is alive while its call is polled, and its compiled code waits: nobody else refers to
+        // it while the embedder is asked.
+        unsafe {
+            if store.as_ref().engine().epoch() < self.epoch {
+                return Ok(());
+            }
+            self.epoch = caught(store, || store.as_mut().new_epoch_of_wait())?;
+        }
+        self.set_alarm().expect("its thread runs");
+        Ok(())
+    }
+}
+
 /// A wait for a notification in a shared memory.
 struct Wait {
     registration: Option<Registration<'static>>,
     until: Option<Instant>,
     latest: Arc<Latest>,
     _timer: Option<Timer>,
+    deadline: Option<Deadline>,
 }
 
 impl Job for Wait {
@@ -119,7 +182,11 @@ impl Job for Wait {
             .expect("polled until it is ready");
         let is_over = self.until.is_some_and(|until| Instant::now() >= until);
         if !registration.is_notified() && !is_over {
-            return Poll::Pending;
+            // Whoever waits has yielded, so that no more than a new deadline is asked for.
+            return match self.deadline.as_mut().map_or(Ok(()), Deadline::renew) {
+                Ok(()) => Poll::Pending,
+                Err(status) => Poll::Ready([0, status]),
+            };
         }
         let registration = self.registration.take().expect("just seen");
         let result = if registration.cancel() {
@@ -160,14 +227,14 @@ pub(super) unsafe fn atomic_wait(
     else {
         return Ok(WaitResult::Mismatch as u32);
     };
-    let timer = match until.map(|until| Timer::new(until, waker)).transpose() {
-        Ok(timer) => timer,
-        Err(_) => {
-            // No thread to wake it: this one sleeps.
-            drop(registration);
-            let (memory, index, offset) = place;
-            return instance.atomic_wait(memory, index, offset, expected, timeout);
-        }
+    // SAFETY: a job is dropped before its store.
+    let deadline = unsafe { Deadline::of(store, waker.clone()) };
+    let timer = until.map(|until| Timer::new(until, waker)).transpose();
+    let (Ok(deadline), Ok(timer)) = (deadline, timer) else {
+        // No thread to wake it: this one sleeps.
+        drop(registration);
+        let (memory, index, offset) = place;
+        return instance.atomic_wait(memory, index, offset, expected, timeout);
     };
     // SAFETY: the memory lives as long as the instance, and that as long as the store.
     let registration =
@@ -177,6 +244,7 @@ pub(super) unsafe fn atomic_wait(
         until,
         latest,
         _timer: timer,
+        deadline,
     };
     // SAFETY: the caller's promise; the answer is the result and a status.
     unsafe { wait_for(store, Box::new(wait)) };

@@ -9,7 +9,6 @@
 use super::instance::{Instance, InstanceMemory};
 use super::parking::{self, EpochWatch};
 use super::reason::Reason;
-use super::upcalls::Deadline;
 use crate::mem::{Expected, Registration, SharedMemory};
 use sarsen_abi::{MemoryIndex, TrapCode};
 use std::task::Waker;
@@ -64,18 +63,12 @@ impl Instance {
         let engine = self.module().engine();
         // SAFETY: the store is alive, compiled code is waiting, and nobody else refers to the store
         // while the embedder is asked.
-        let mut renew = || {
-            // SAFETY: as above.
-            let store = unsafe { self.store().as_mut() };
-            Ok(match store.new_epoch()? {
-                Deadline::At(epoch) => epoch,
-                Deadline::YieldThenTicks(ticks) => store.renew_epoch_deadline(ticks),
-            })
-        };
-        let watch = engine.settings().epoch_interruption.then(|| EpochWatch {
+        let mut renew = || unsafe { self.store().as_mut() }.new_epoch_of_wait();
+        // SAFETY: as above.
+        let deadline = unsafe { self.store().as_ref() }.epoch_deadline();
+        let watch = deadline.map(|deadline| EpochWatch {
             engine,
-            // SAFETY: as above.
-            deadline: unsafe { (*self.store().as_ref().ctx()).epoch_deadline },
+            deadline,
             renew: &mut renew,
         });
         Ok(parking::wait(memory, address, expected, timeout, watch)? as u32)

@@ -4,6 +4,7 @@
 //! image that has its entry and exit stubs, so that host functions of that type can be called
 //! without compiling anything. The map keeps no image alive.
 
+use super::alarm;
 use super::heap::FrameRoots;
 use super::module::CompiledModule;
 use super::parking;
@@ -31,6 +32,8 @@ pub struct Engine {
     epoch: AtomicU64,
     /// How many threads wait in shared memories, and must be told of a new epoch.
     pub(super) parked: AtomicUsize,
+    /// The first epoch that an alarm waits for, or [`alarm::NONE`].
+    pub(super) alarm: AtomicU64,
     stubs: RwLock<HashMap<TypeId, StubSource>>,
 }
 
@@ -53,7 +56,7 @@ struct StubSource {
 pub struct Stubs {
     /// Whose code they are.
     pub module: Arc<CompiledModule>,
-    /// The entry stub ([`sarsen_abi::vmctx::EntryStub`]).
+    /// The entry stub ([`sarsen_abi::vmctx::VmFuncRef::entry`]).
     pub entry: *const u8,
     /// The exit stub: the `code` of a host function.
     pub exit: *const u8,
@@ -88,6 +91,7 @@ impl Engine {
             frame_roots,
             epoch: AtomicU64::new(0),
             parked: AtomicUsize::new(0),
+            alarm: AtomicU64::new(alarm::NONE),
             stubs: RwLock::default(),
         }))
     }
@@ -143,6 +147,9 @@ impl Engine {
         let epoch = self.epoch.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         if self.parked.load(Ordering::SeqCst) > 0 {
             parking::wake_for_epoch(self, epoch);
+        }
+        if epoch >= self.alarm.load(Ordering::SeqCst) {
+            alarm::ring();
         }
     }
 

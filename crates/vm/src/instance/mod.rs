@@ -16,6 +16,7 @@
 //! | `bulk` | `memory.*` instructions, for `exec`'s builtins |
 //! | `atomics` | waiting and notifying, for `exec`'s builtins |
 //! | `parking` | threads that wait in shared memories |
+//! | `alarm` | wakers that an epoch wakes |
 //! | `const_expr` | initial values and offsets |
 //! | `host_func` | host functions as compiled code calls them |
 //! | `heap` | the collected heap: its roots, and what the API does with objects |
@@ -33,6 +34,7 @@
 //! or `&Instance` of a store that compiled code has just called out of, as the witness for that.
 //! What changes inside an instance after it is made is in cells.
 
+mod alarm;
 mod arrays;
 mod atomics;
 mod bulk;
@@ -68,6 +70,7 @@ mod upcalls;
 pub use crate::gc::{
     CollectorKind, GcConfig, GcStats, HeapError, OwnedRoot, RefKind, RootIndex, RootScope,
 };
+pub(crate) use alarm::Alarm;
 pub use config::{BacktraceLimits, StoreConfig};
 pub use continuations::BindError;
 pub use engine::{Engine, Stubs};

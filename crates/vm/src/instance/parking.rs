@@ -16,11 +16,7 @@
 //! epoch; who advances the epoch looks at the count afterwards. So either the thread sees the new epoch
 //! or it is woken.
 //!
-//! # Where an async store will differ
-//!
-//! [`SharedMemory::register`] takes any waker, and gives back what unlinks itself when it is dropped. A
-//! task needs no parker: it polls [`Registration::is_notified`], and drops the registration when it is
-//! dropped.
+//! What waits without a thread of its own is woken by an [`Alarm`](super::Alarm) instead.
 
 use super::engine::Engine;
 use super::reason::Reason;

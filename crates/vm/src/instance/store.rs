@@ -387,6 +387,25 @@ impl Store {
         Ok(deadline)
     }
 
+    /// The epoch at which compiled code asks for a new deadline, if it does.
+    pub(crate) fn epoch_deadline(&self) -> Option<u64> {
+        let asks = self.engine.settings().epoch_interruption;
+        // SAFETY: no compiled code of this store runs while it is borrowed here.
+        asks.then(|| unsafe { (*self.ctx()).epoch_deadline })
+    }
+
+    /// As [`Store::new_epoch`], for what waits, and so yields anyway: the deadline.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn new_epoch_of_wait(&mut self) -> Result<u64, Reason> {
+        Ok(match self.new_epoch()? {
+            Deadline::At(epoch) => epoch,
+            Deadline::YieldThenTicks(ticks) => self.renew_epoch_deadline(ticks),
+        })
+    }
+
     /// As [`Store::set_epoch_deadline`]; returns the deadline.
     pub(crate) fn renew_epoch_deadline(&mut self, ticks: u64) -> u64 {
         self.set_epoch_deadline(ticks);
