@@ -117,15 +117,15 @@ proposals! {
     wasm_relaxed_simd = RelaxedSimd;
     /// Shared memories and atomics; see [`SharedMemory`](crate::SharedMemory). On by default.
     wasm_threads = Threads;
-    /// Garbage-collected structures and arrays.
+    /// Garbage-collected structures and arrays. On by default.
     wasm_gc = Gc;
-    /// Exceptions.
+    /// Exceptions. On by default.
     wasm_exceptions = Exceptions;
-    /// Continuations.
+    /// Continuations. Off by default.
     wasm_stack_switching = StackSwitching;
-    /// 128-bit arithmetic.
+    /// 128-bit arithmetic. Off by default.
     wasm_wide_arithmetic = WideArithmetic;
-    /// Memories with pages of one byte.
+    /// Memories with pages of one byte. Off by default.
     wasm_custom_page_sizes = CustomPageSizes;
     /// Hints of which branches are seldom taken, a custom section: without, they are ignored. On by
     /// default.
