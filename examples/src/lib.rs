@@ -8,6 +8,7 @@
 //! 5. `embedding/precompiled.rs`: compile once, load everywhere, run on many threads.
 //! 6. `embedding/generator.rs`: a coroutine of the guest's as a Rust iterator.
 //! 7. `embedding/actors.rs`: actors in WebAssembly, with mailboxes and a scheduler in Rust.
-//! 8. `embedding/asynchronous.rs`: run guests that wait, many on one thread.
+//! 8. `embedding/effects.rs`: host functions that block the guest, and not the host.
+//! 9. `embedding/asynchronous.rs`: run guests that wait, many on one thread.
 //!
 //! Run one with `cargo run --example hello`. Programs to run with the command `sarsen` are in `wasi/`.

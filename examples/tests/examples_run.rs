@@ -20,5 +20,6 @@ examples! {
     precompiled = "../embedding/precompiled.rs";
     generator = "../embedding/generator.rs";
     actors = "../embedding/actors.rs";
+    effects = "../embedding/effects.rs";
     asynchronous = "../embedding/asynchronous.rs";
 }

@@ -241,6 +241,9 @@ impl Config {
     /// How many continuations may have a stack at once in all stores of the engine; about four million by
     /// default. One has a stack from its first resume until it has finished, or was found to be
     /// unreachable. What needs one more is a [`Trap::OutOfStacks`](crate::Trap::OutOfStacks).
+    ///
+    /// There may be as many asynchronous calls at once that have not ended, beside these. What a single store
+    /// may have is its limiter's to say ([`ResourceLimiter::stacks_growing`](crate::ResourceLimiter::stacks_growing)).
     pub fn max_continuation_stacks(&mut self, stacks: usize) -> &mut Self {
         self.stacks.max_stacks = stacks;
         self

@@ -155,6 +155,20 @@ pub enum TypeError {
     },
 }
 
+/// Checks that there are as many of `what` as are wanted.
+#[inline]
+pub(crate) fn check_count(what: &'static str, wanted: usize, found: usize) -> Result<()> {
+    if wanted == found {
+        return Ok(());
+    }
+    Err(TypeError::Count {
+        what,
+        wanted,
+        found,
+    }
+    .into())
+}
+
 impl fmt::Display for TypeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,7 @@
 //! [`ResourceLimiter`]: what a store's instances may take, and [`StoreLimits`], its usual answer.
 //!
 //! The runtime asks before it takes: before a memory, table or the heap is created or grows, and
-//! before the number of instances, tables or memories of a store rises.
+//! before the number of instances, tables, memories or stacks of a store rises.
 
 use crate::error::Result;
 use anyhow::bail;
@@ -76,6 +76,20 @@ pub trait ResourceLimiter: Send {
         let _ = (current, desired);
         Ok(true)
     }
+
+    /// Whether the store may have `desired` stacks instead of `current`: of continuations, and of asynchronous
+    /// calls that have not ended. Allowed by default, up to what the engine has
+    /// ([`Config::max_continuation_stacks`](crate::Config::max_continuation_stacks)).
+    ///
+    /// A store takes stacks for continuations some at a time, and keeps some of those that have ended; if so many
+    /// are refused, it asks for one.
+    ///
+    /// `Ok(false)` makes what needs the stack a [`Trap::OutOfStacks`](crate::Trap::OutOfStacks). An error
+    /// leaves WebAssembly as a trap does.
+    fn stacks_growing(&mut self, current: usize, desired: usize) -> Result<bool> {
+        let _ = (current, desired);
+        Ok(true)
+    }
 }
 
 /// A [`ResourceLimiter`] of fixed limits.
@@ -95,6 +109,7 @@ pub struct StoreLimits {
     tables: usize,
     memories: usize,
     heap_size: Option<usize>,
+    stacks: Option<usize>,
     trap_on_grow_failure: bool,
 }
 
@@ -107,6 +122,7 @@ impl Default for StoreLimits {
             tables: DEFAULT_TABLE_LIMIT,
             memories: DEFAULT_MEMORY_LIMIT,
             heap_size: None,
+            stacks: None,
             trap_on_grow_failure: false,
         }
     }
@@ -172,6 +188,11 @@ impl ResourceLimiter for StoreLimits {
         }
         Ok(allowed)
     }
+
+    // Stacks are asked for in batches first, and it is a trap when there is none.
+    fn stacks_growing(&mut self, _current: usize, desired: usize) -> Result<bool> {
+        Ok(within(desired, self.stacks))
+    }
 }
 
 fn within(desired: usize, limit: Option<usize>) -> bool {
@@ -222,6 +243,12 @@ impl StoreLimitsBuilder {
     /// [`ResourceLimiter::heap_growing`].
     pub fn heap_size(mut self, bytes: usize) -> Self {
         self.0.heap_size = Some(bytes);
+        self
+    }
+
+    /// The largest number of stacks; see [`ResourceLimiter::stacks_growing`].
+    pub fn stacks(mut self, stacks: usize) -> Self {
+        self.0.stacks = Some(stacks);
         self
     }
 

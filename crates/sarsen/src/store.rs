@@ -527,6 +527,10 @@ impl<T> Upcalls for StoreInner<T> {
         self.ask_limiter(true, |limiter| limiter.heap_growing(current, desired))
     }
 
+    fn stacks_growing(&mut self, current: usize, desired: usize) -> Result<bool, HostError> {
+        self.ask_limiter(true, |limiter| limiter.stacks_growing(current, desired))
+    }
+
     fn limits(&self) -> ResourceCounts {
         self.limits
     }

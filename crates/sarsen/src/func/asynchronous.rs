@@ -11,11 +11,11 @@
 
 use super::host::{func_type, host_func, into_reason, read_arguments, write_results};
 use super::wasm_ty::{WasmParams, WasmResults};
-use super::{Func, TypedFunc, WasmRet, count};
+use super::{Func, TypedFunc, WasmRet};
 use crate::caller::Caller;
 use crate::context::AsContextMut;
 use crate::engine::Engine;
-use crate::error::{AsyncRequiredError, Result};
+use crate::error::{AsyncRequiredError, Result, check_count};
 use crate::gc::Clauses;
 use crate::store::{StoreInner, StoreOpaque, host_error};
 use crate::trap;
@@ -182,8 +182,8 @@ impl Func {
         self.resolve(store)?;
         // SAFETY: the store is borrowed until the function returns.
         let ty = unsafe { self.abi_type(store) };
-        count("arguments", ty.params.len(), params.len())?;
-        count("results", ty.results.len(), results.len())?;
+        check_count("arguments", ty.params.len(), params.len())?;
+        check_count("results", ty.results.len(), results.len())?;
         // SAFETY: a function of this store, ready; it is polled as soon as its arguments are there.
         let mut running = unsafe { Running::new(store, self, params.len().max(results.len()))? };
         {

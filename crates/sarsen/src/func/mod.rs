@@ -21,12 +21,12 @@ pub use host::{IntoFunc, WasmRet};
 pub use suspend::Suspend;
 pub use typed::TypedFunc;
 pub(crate) use typed::check_values;
-pub(crate) use wasm_ty::{Fit, check_params, check_results};
+pub(crate) use wasm_ty::{Fit, check_each, check_params, check_results};
 pub use wasm_ty::{WasmParams, WasmResults, WasmTy};
 
 use crate::caller::Caller;
 use crate::context::{AsContext, AsContextMut};
-use crate::error::{Result, TypeError};
+use crate::error::{Result, check_count};
 use crate::store::StoreOpaque;
 use crate::trap;
 use crate::types::FuncType;
@@ -280,8 +280,8 @@ impl Func {
         self.resolve(store)?;
         // SAFETY: the store is borrowed until the function returns.
         let ty = unsafe { self.abi_type(store) };
-        count("arguments", ty.params.len(), params.len())?;
-        count("results", ty.results.len(), results.len())?;
+        check_count("arguments", ty.params.len(), params.len())?;
+        check_count("results", ty.results.len(), results.len())?;
         let mut few = [const { MaybeUninit::<ValRaw>::uninit() }; 8];
         let mut many = Vec::new();
         let needed = params.len().max(results.len());
@@ -331,7 +331,7 @@ impl Func {
         let ty = unsafe { self.abi_type(store) };
         let needed = ty.params.len().max(ty.results.len());
         if values.len() < needed {
-            count("values", needed, values.len())?;
+            check_count("values", needed, values.len())?;
         }
         // SAFETY: a function of this store, ready; the caller's promise for the values.
         unsafe { self.enter(store, values.cast()) }
@@ -352,7 +352,7 @@ impl Func {
     ///
     /// # Errors
     ///
-    /// [`TypeError`] when its type is another one.
+    /// [`TypeError`](crate::TypeError) when its type is another one.
     pub fn typed<Params: WasmParams, Results: WasmResults>(
         &self,
         store: impl AsContext,
@@ -388,19 +388,6 @@ impl Func {
         // SAFETY: the caller's promise.
         unsafe { Func::from_funcref(raw.cast(), store.as_context().opaque()) }
     }
-}
-
-#[inline]
-fn count(what: &'static str, wanted: usize, found: usize) -> Result<()> {
-    if wanted == found {
-        return Ok(());
-    }
-    Err(TypeError::Count {
-        what,
-        wanted,
-        found,
-    }
-    .into())
 }
 
 impl fmt::Debug for Func {

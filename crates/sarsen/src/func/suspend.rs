@@ -9,10 +9,9 @@ use super::host::{default_values, read_values, within_call, write_results};
 use super::typed::check_values;
 use super::wasm_ty::{self, Fit, WasmResults};
 use crate::caller::Caller;
-use crate::error::{Error, Result, TypeError};
+use crate::error::{Error, Result, TypeError, check_count};
 use crate::store::StoreOpaque;
 use crate::tag::Tag;
-use crate::types::text::ValTypeText;
 use crate::val::Val;
 use core::any::{self, type_name};
 use core::fmt;
@@ -23,7 +22,6 @@ use sarsen_abi::types as abi;
 use sarsen_abi::vmctx::{ValRaw, VmHostCtx, VmTag};
 use sarsen_vm::instance::HostSuspension;
 use sarsen_vm::stack::OnResume;
-use sarsen_vm::types::matching;
 use smallvec::SmallVec;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,8 +40,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// ```
 /// use sarsen::{
-///     Caller, Config, ContRef, ContType, Engine, Func, FuncType, Instance, Module, Resumed, Store, Suspend, Tag,
-///     TagType, Val, ValType,
+///     Caller, Config, Engine, Func, FuncType, Instance, Module, Resumed, Store, Suspend, Tag, TagType, TypedCont,
+///     Val, ValType,
 /// };
 ///
 /// let engine = Engine::new(Config::new().wasm_stack_switching(true))?;
@@ -64,8 +62,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// });
 /// let instance = Instance::new(&mut store, &module, &[read.into()])?;
 /// let run = instance.get_func(&mut store, "run").unwrap();
-/// let ty = ContType::new(&run.ty(&store))?;
-/// let run = ContRef::new(&mut store, &ty, &run)?.typed::<(), i32>(&store)?;
+/// let run = TypedCont::<(), i32>::new(&mut store, &run)?;
 ///
 /// let mut files = vec![];
 /// let mut step = run.resume(&mut store, (), &[wants])?;
@@ -74,7 +71,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///         Resumed::Returned(result) => break result,
 ///         Resumed::Suspended(suspension) => {
 ///             files.push(suspension.payload::<i32>(&mut store)?);
-///             let rest = suspension.continuation.typed::<i32, i32>(&store)?;
+///             let rest = suspension.continuation.typed::<i32, i32>(&mut store)?;
 ///             step = rest.resume(&mut store, 5, &[wants])?;
 ///         }
 ///     }
@@ -166,14 +163,8 @@ impl Suspend {
             Some(on_resume) => on_resume.check(store, &tag_type.results, &func_type.results)?,
             None => check_results(store, &tag_type.results, &func_type.results)?,
         }
-        if self.payload.len() != tag_type.params.len() {
-            return Err(TypeError::Count {
-                what: "values of a suspension",
-                wanted: tag_type.params.len(),
-                found: self.payload.len(),
-            }
-            .into());
-        }
+        let count = self.payload.len();
+        check_count("values of a suspension", tag_type.params.len(), count)?;
         let mut payload = Vec::with_capacity(self.payload.len());
         let mut references = SmallVec::new();
         for (index, (value, &ty)) in self.payload.iter().zip(&tag_type.params).enumerate() {
@@ -227,26 +218,11 @@ fn check_results(
     given: &[abi::ValType<TypeId>],
     wanted: &[abi::ValType<TypeId>],
 ) -> Result<()> {
-    let types = store.engine().types();
-    if given.len() != wanted.len() {
-        return Err(TypeError::Count {
-            what: "results of the tag that a host function suspends with",
-            wanted: wanted.len(),
-            found: given.len(),
-        }
-        .into());
-    }
-    for (index, (given, wanted)) in given.iter().zip(wanted).enumerate() {
-        if !matching::val_type_matches(types, given, wanted) {
-            return Err(TypeError::Value {
-                what: format!("result {index} of the tag that a host function suspends with"),
-                wanted: ValTypeText(*wanted).to_string(),
-                found: ValTypeText(*given).to_string(),
-            }
-            .into());
-        }
-    }
-    Ok(())
+    let names = [
+        "results of the tag that a host function suspends with",
+        "the tag that a host function suspends with, result",
+    ];
+    wasm_ty::check_each(store.engine().types(), given, wanted, names)
 }
 
 /// Checks that a closure for stores with data `T` is used with such a store.

@@ -5,7 +5,7 @@
 //! array of values that the entry stub reads.
 
 use super::Func;
-use crate::error::{Result, TypeError};
+use crate::error::{Result, TypeError, check_count};
 use crate::gc::{GcRef, I31, OwnedRooted, Rooted};
 use crate::store::StoreOpaque;
 use crate::types::ValType;
@@ -437,10 +437,20 @@ pub(crate) fn check_results(
     given: &[abi::ValType<TypeId>],
     wanted: &[abi::ValType<TypeId>],
 ) -> Result<()> {
-    check_count("results", wanted.len(), given.len())?;
+    check_each(types, given, wanted, ["results", "result"])
+}
+
+/// Checks that values of the types `given` are of the types `wanted`. The names are of all, and of one.
+pub(crate) fn check_each(
+    types: &Registry,
+    given: &[abi::ValType<TypeId>],
+    wanted: &[abi::ValType<TypeId>],
+    [all, one]: [&'static str; 2],
+) -> Result<()> {
+    check_count(all, wanted.len(), given.len())?;
     for (index, (&given, &wanted)) in given.iter().zip(wanted).enumerate() {
         if !matching::val_type_matches(types, &given, &wanted) {
-            return Err(mismatch("result", index, wanted, given));
+            return Err(mismatch(one, index, wanted, given));
         }
     }
     Ok(())
@@ -454,18 +464,6 @@ fn nullable(ty: abi::ValType<TypeId>) -> abi::ValType<TypeId> {
         }),
         other => other,
     }
-}
-
-fn check_count(what: &'static str, wanted: usize, found: usize) -> Result<()> {
-    if wanted == found {
-        return Ok(());
-    }
-    Err(TypeError::Count {
-        what,
-        wanted,
-        found,
-    }
-    .into())
 }
 
 fn mismatch(

@@ -2,7 +2,7 @@
 
 use super::rooted::{ExnRef, GcRefImpl, Rooted};
 use crate::context::{AsContextMut, StoreContextMut};
-use crate::error::{OwnershipError, Result, TypeError, heap_error};
+use crate::error::{OwnershipError, Result, TypeError, check_count, heap_error};
 use crate::store::StoreOpaque;
 use crate::tag::Tag;
 use crate::types::ExnType;
@@ -73,14 +73,7 @@ impl ExnRef {
             .into());
         }
         let params = &ty.ty().as_abi().params;
-        if fields.len() != params.len() {
-            return Err(TypeError::Count {
-                what: "fields",
-                wanted: params.len(),
-                found: fields.len(),
-            }
-            .into());
-        }
+        check_count("fields", params.len(), fields.len())?;
         let mut raw: SmallVec<[ValRaw; 8]> = SmallVec::with_capacity(fields.len());
         for (index, (value, &ty)) in fields.iter().zip(params.iter()).enumerate() {
             let storage = StorageType::Val(ty);

@@ -2,7 +2,7 @@
 
 use super::rooted::{GcRefImpl, Rooted, StructRef};
 use crate::context::{AsContext, AsContextMut, StoreContextMut};
-use crate::error::{OwnershipError, Result, TypeError};
+use crate::error::{OwnershipError, Result, TypeError, check_count};
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
 use crate::types::StructType;
@@ -59,14 +59,7 @@ impl StructRef {
         let store = store.opaque();
         store.check_owns(allocator.store)?;
         let shape = allocator.ty.shape();
-        if fields.len() != shape.fields.len() {
-            return Err(TypeError::Count {
-                what: "fields",
-                wanted: shape.fields.len(),
-                found: fields.len(),
-            }
-            .into());
-        }
+        check_count("fields", shape.fields.len(), fields.len())?;
         let mut raw: SmallVec<[ValRaw; 8]> = SmallVec::with_capacity(fields.len());
         for (index, (value, ty)) in fields.iter().zip(&shape.fields).enumerate() {
             raw.push(store.stored(value, &ty.storage, || format!("field {index}"))?);

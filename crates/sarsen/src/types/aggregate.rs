@@ -5,11 +5,9 @@ use super::entity::Mutability;
 use super::field::{FieldType, Finality, StorageType};
 use crate::engine::Engine;
 use crate::error::{OwnershipError, Result, TypeError};
+use sarsen_abi::heap::MAX_FIELDS;
 use sarsen_abi::types as abi;
 use sarsen_vm::types::{ArrayShape, Shape, StructShape};
-
-/// The most fields that a structure may have: as many as in a module.
-const MAX_FIELDS: usize = 10_000;
 
 impl StructType {
     /// The final type of structures with these fields, and no supertype.

@@ -21,10 +21,10 @@
 
 use super::Unwound;
 use super::enter::{Stay, stack_limit, unwound};
-use super::resume::{Prepared, Resumed, link};
+use super::resume::{Prepared, Resumed, failed, link};
 use super::thread;
 use crate::arch::{self, ResumeArguments};
-use crate::instance::{Reason, Store};
+use crate::instance::Store;
 use crate::stack::{Base, BeginError, recycle_running};
 use sarsen_abi::TrapCode;
 use sarsen_abi::builtin::STATUS_OK;
@@ -112,7 +112,9 @@ impl AsyncCall {
         callee: *const VmFuncRef,
         value_count: usize,
     ) -> Result<AsyncCall, Box<Unwound>> {
-        let base = Base::new(store.engine().stacks(), callee, value_count).map_err(no_base)?;
+        store.count_async_stack().map_err(failed)?;
+        let base = Base::new(store.engine().stacks(), callee, value_count);
+        let base = base.map_err(|error| no_base(store, error))?;
         // SAFETY: the caller's promise.
         Ok(unsafe { AsyncCall::on_base(store, base, value_count) })
     }
@@ -127,7 +129,9 @@ impl AsyncCall {
     ///
     /// As [`AsyncCall::new`].
     pub unsafe fn to_resume(store: &mut Store) -> Result<AsyncCall, Box<Unwound>> {
-        let base = Base::for_resumption(store.engine().stacks()).map_err(no_base)?;
+        store.count_async_stack().map_err(failed)?;
+        let base = Base::for_resumption(store.engine().stacks());
+        let base = base.map_err(|error| no_base(store, error))?;
         // SAFETY: the caller's promise.
         Ok(unsafe { AsyncCall::on_base(store, base, 0) })
     }
@@ -141,12 +145,7 @@ impl AsyncCall {
     /// # Safety
     ///
     /// As [`super::resume()`]; the call must have been made to resume, and be polled at once.
-    pub unsafe fn resume(
-        &mut self,
-        prepared: &Prepared,
-        tags: &[NonNull<VmTag>],
-        switches: usize,
-    ) {
+    pub unsafe fn resume(&mut self, prepared: &Prepared, tags: &[NonNull<VmTag>], switches: usize) {
         let state = self.0.as_ptr();
         let head = prepared.head;
         // SAFETY: the state is ours, and stays where it is. The chain is the caller's, and the base its parent as
@@ -280,6 +279,7 @@ impl AsyncCall {
             }
             drop(linked);
             (*state).base = None;
+            (*state).store.as_mut().uncount_async_stack();
             let resumption = (*state).resumption.as_ref();
             let was_left = resumption.is_some_and(|it| it.words[0] == arch::LEFT);
             if status == STATUS_OK && !was_left {
@@ -316,6 +316,7 @@ impl Drop for Recycle {
             let Some(base) = (*state).base.take() else {
                 return;
             };
+            (*state).store.as_mut().uncount_async_stack();
             let ctx = (*state).store.as_ref().ctx();
             let saved = ((*ctx).current_stack, (*ctx).stack_limit);
             let resumption = (*state).resumption.as_mut();
@@ -395,15 +396,13 @@ impl Drop for Linked {
     }
 }
 
+/// There is no base, although it was counted.
 #[cold]
-fn no_base(error: BeginError) -> Box<Unwound> {
-    let code = match error {
+fn no_base(store: &mut Store, error: BeginError) -> Box<Unwound> {
+    store.uncount_async_stack();
+    failed(match error {
         BeginError::OutOfStacks => TrapCode::OutOfStacks,
         BeginError::TooManyValues => TrapCode::StackOverflow,
-    };
-    Box::new(Unwound {
-        reason: Reason::Trap(code),
-        backtrace: None,
     })
 }
 

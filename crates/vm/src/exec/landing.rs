@@ -19,8 +19,8 @@
 
 use super::backtrace::Capture;
 use super::enter::Stay;
-use super::thread;
 use super::suspend::take_record;
+use super::thread;
 use super::throw;
 use super::walk::{Start, Step, Walk};
 use crate::arch::{self, Resume};

@@ -52,7 +52,8 @@ pub enum Resumed {
     },
 }
 
-fn failed(reason: impl Into<Reason>) -> Box<Unwound> {
+#[cold]
+pub(super) fn failed(reason: impl Into<Reason>) -> Box<Unwound> {
     Box::new(Unwound {
         reason: reason.into(),
         backtrace: None,

@@ -9,7 +9,7 @@
 //! Called by `exec`'s builtins.
 
 use super::instance::Instance;
-use super::reason::Reason;
+use super::reason::{HostError, Reason};
 use super::store::Store;
 use crate::gc::{BoundValue, ContParts, HeapError};
 use crate::stack::{BeginError, Pressure, Stacks, recycle, relist};
@@ -88,12 +88,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When it is null or consumed, or there is no stack for it.
-    pub(crate) fn prepare_cont(&mut self, mut cont: u32) -> Result<NonNull<VmStack>, TrapCode> {
+    /// When it is null or consumed, or there is no stack for it; or the embedder's reason.
+    pub(crate) fn prepare_cont(&mut self, mut cont: u32) -> Result<NonNull<VmStack>, Reason> {
         let ctx = self.ctx();
         let (usable, mut parts) = self.usable(cont)?;
         let head = match usable {
             Usable::Fresh(func) => {
+                self.take_stacks().map_err(Reason::Error)?;
                 let stack = match self.begin(func) {
                     Err(BeginError::OutOfStacks) => {
                         // Continuations that are dead may own some.
@@ -103,6 +104,7 @@ impl Store {
                         cont = heap.release(held).next().expect("what is held");
                         collected?;
                         parts = heap.cont(cont)?;
+                        self.take_stacks().map_err(Reason::Error)?;
                         self.begin(func)
                     }
                     begun => begun,
@@ -316,6 +318,60 @@ impl Store {
             Usable::Fresh(_) => None,
             Usable::Suspended(head) => NonNull::new(head),
         })
+    }
+
+    /// Takes stacks from the pool if none is free, as far as the embedder allows.
+    ///
+    /// # Errors
+    ///
+    /// The embedder's.
+    #[inline]
+    fn take_stacks(&mut self) -> Result<(), HostError> {
+        match self.stacks_mut().wanted() {
+            0 => Ok(()),
+            wanted => self.take_stacks_now(wanted),
+        }
+    }
+
+    #[cold]
+    fn take_stacks_now(&mut self, wanted: usize) -> Result<(), HostError> {
+        let batch = if self.may_have_more_stacks(wanted)? {
+            wanted
+        } else {
+            usize::from(wanted > 1 && self.may_have_more_stacks(1)?)
+        };
+        self.stacks_mut().refill(batch);
+        Ok(())
+    }
+
+    /// Whether the store may have so many more stacks.
+    ///
+    /// # Errors
+    ///
+    /// The embedder's.
+    fn may_have_more_stacks(&self, more: usize) -> Result<bool, HostError> {
+        let of_continuations = self.stacks.as_ref().map_or(0, |stacks| stacks.taken());
+        let now = of_continuations + self.async_stacks;
+        let answer = self.ask(|upcalls| upcalls.stacks_growing(now, now + more));
+        answer.unwrap_or(Ok(true))
+    }
+
+    /// Counts the stack of an asynchronous call that begins.
+    ///
+    /// # Errors
+    ///
+    /// When the embedder does not allow it, or its reason.
+    pub(crate) fn count_async_stack(&mut self) -> Result<(), Reason> {
+        if !self.may_have_more_stacks(1).map_err(Reason::Error)? {
+            return Err(Reason::Trap(TrapCode::OutOfStacks));
+        }
+        self.async_stacks += 1;
+        Ok(())
+    }
+
+    /// An asynchronous call's stack is given back.
+    pub(crate) fn uncount_async_stack(&mut self) {
+        self.async_stacks -= 1;
     }
 
     /// A stack for a function that begins.

@@ -88,6 +88,8 @@ pub struct Store {
     pub(super) collected_globals: Vec<NonNull<VmGlobal>>,
     pub(super) heap: Option<Box<Heap>>,
     pub(super) stacks: Option<Box<Stacks>>,
+    /// How many asynchronous calls have a stack.
+    pub(super) async_stacks: usize,
     /// The exception that the host has thrown or not yet taken, or null.
     pub(super) pending_exception: u32,
     pub(crate) handlers: HandlerCache,
@@ -136,6 +138,7 @@ impl Store {
             collected_globals: Vec::new(),
             heap: None,
             stacks: None,
+            async_stacks: 0,
             pending_exception: 0,
             handlers: HandlerCache::default(),
             kept: Vec::new(),

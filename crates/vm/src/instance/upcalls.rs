@@ -60,6 +60,13 @@ pub trait Upcalls {
     /// As [`Upcalls::memory_growing`].
     fn heap_growing(&mut self, current: usize, desired: usize) -> Result<bool, HostError>;
 
+    /// Whether the store may have `desired` stacks instead of `current`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upcalls::memory_growing`].
+    fn stacks_growing(&mut self, current: usize, desired: usize) -> Result<bool, HostError>;
+
     /// How much the store may hold; asked before each instantiation.
     fn limits(&self) -> ResourceCounts;
 
@@ -163,6 +170,10 @@ mod tests {
         }
 
         fn heap_growing(&mut self, _: usize, _: usize) -> Result<bool, HostError> {
+            Ok(false)
+        }
+
+        fn stacks_growing(&mut self, _: usize, _: usize) -> Result<bool, HostError> {
             Ok(false)
         }
 

@@ -103,7 +103,7 @@ pub(super) unsafe fn put_aside(ctx: *mut VmStoreCtx, stack: *mut VmStack) {
     // SAFETY: the caller's promise; a store with stacks has `Stacks`.
     unsafe {
         if let Some(frame) = HostFrame::take_from(stack) {
-            (*Stacks::of(ctx)).dead.push(frame);
+            (*Stacks::of(ctx)).dead.push(*frame);
         }
     }
 }
@@ -111,10 +111,10 @@ pub(super) unsafe fn put_aside(ctx: *mut VmStoreCtx, stack: *mut VmStack) {
 /// Records of stacks that were recycled.
 #[must_use]
 #[derive(Default, Debug)]
-pub(crate) struct DeadFrames(Vec<Box<HostFrame>>);
+pub(crate) struct DeadFrames(Vec<HostFrame>);
 
 impl DeadFrames {
-    fn push(&mut self, frame: Box<HostFrame>) {
+    fn push(&mut self, frame: HostFrame) {
         self.0.push(frame);
     }
 
@@ -125,8 +125,8 @@ impl DeadFrames {
     /// The stacks must not be used any more.
     pub(super) unsafe fn extend_from(&mut self, stacks: impl Iterator<Item = *mut VmStack>) {
         // SAFETY: the caller's promise.
-        self.0
-            .extend(stacks.filter_map(|stack| unsafe { HostFrame::take_from(stack) }));
+        let left = stacks.filter_map(|stack| unsafe { HostFrame::take_from(stack) });
+        self.0.extend(left.map(|frame| *frame));
     }
 
     /// Drops them. Returns the first panic of what was dropped, after all was.

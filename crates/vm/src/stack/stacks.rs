@@ -133,7 +133,8 @@ impl Stacks {
         std::mem::take(&mut self.dead)
     }
 
-    fn taken(&self) -> usize {
+    /// How many stacks the store has from the pool.
+    pub fn taken(&self) -> usize {
         self.table.len() - 1 - self.unused.len()
     }
 
@@ -142,7 +143,7 @@ impl Stacks {
     ///
     /// # Errors
     ///
-    /// When the pool has none, or it would not have room for the function's values.
+    /// When none is free ([`Stacks::refill`]), or it would not have room for the function's values.
     ///
     /// # Safety
     ///
@@ -155,10 +156,10 @@ impl Stacks {
         let ctx = self.ctx.as_ptr();
         // SAFETY: stacks on the free list are ours, and nothing stands on them.
         unsafe {
-            if (*ctx).free_stacks.is_null() {
-                self.refill()?;
-            }
             let stack = (*ctx).free_stacks;
+            if stack.is_null() {
+                return Err(BeginError::OutOfStacks);
+            }
             if (*stack).func != func {
                 // The entry stub needs room for them a few times, and checks no limit.
                 let bytes = value_count() * size_of::<ValRaw>();
@@ -184,12 +185,21 @@ impl Stacks {
         }
     }
 
-    /// Takes some stacks from the pool.
+    /// How many stacks should be taken from the pool before one begins: none, while there is a free one.
+    #[inline]
+    pub fn wanted(&self) -> usize {
+        // SAFETY: valid (`Stacks::new`).
+        if unsafe { !(*self.ctx.as_ptr()).free_stacks.is_null() } {
+            return 0;
+        }
+        (self.taken() / 4).clamp(1, MAX_BATCH)
+    }
+
+    /// Takes up to `batch` stacks from the pool.
     #[cold]
-    fn refill(&mut self) -> Result<(), BeginError> {
-        let batch = (self.taken() / 4).clamp(1, MAX_BATCH);
+    pub fn refill(&mut self, batch: usize) {
         let (ctx, table, unused) = (self.ctx.as_ptr(), &mut self.table, &mut self.unused);
-        let taken = self.pool.take(SizeClass::Continuation, batch, |stack| {
+        self.pool.take(SizeClass::Continuation, batch, |stack| {
             let stack = stack.as_ptr();
             let id = match unused.pop() {
                 Some(id) => {
@@ -208,10 +218,6 @@ impl Stacks {
             }
         });
         self.publish();
-        if taken == 0 {
-            return Err(BeginError::OutOfStacks);
-        }
-        Ok(())
     }
 
     /// What should be done about continuations that may be dead, after stacks were taken.

@@ -21,7 +21,7 @@ pub(crate) use types::ContTypes;
 use super::rooted::{ContRef, GcRefImpl, RootIndex, Rooted};
 use crate::context::{AsContext, AsContextMut};
 use crate::engine::Engine;
-use crate::error::{OwnershipError, Result, TypeError, heap_error};
+use crate::error::{OwnershipError, Result, TypeError, check_count, heap_error};
 use crate::func::Func;
 use crate::store::StoreOpaque;
 use crate::trap::{Trap, WasmBacktrace};
@@ -75,18 +75,6 @@ fn are_subtypes(
     let mut pairs = given.iter().zip(wanted);
     given.len() == wanted.len()
         && pairs.all(|(given, wanted)| matching::val_type_matches(types, given, wanted))
-}
-
-fn check_count(what: &'static str, wanted: usize, found: usize) -> Result<()> {
-    if wanted == found {
-        return Ok(());
-    }
-    Err(TypeError::Count {
-        what,
-        wanted,
-        found,
-    }
-    .into())
 }
 
 impl ContRef {

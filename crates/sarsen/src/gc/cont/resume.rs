@@ -2,14 +2,13 @@
 
 use super::super::rooted::{ContRef, ExnRef, GcRefImpl, RootIndex, Rooted};
 use super::types::Known;
-use super::{check_count, usable_type};
+use super::usable_type;
 use crate::context::AsContextMut;
-use crate::error::{Result, TypeError};
-use crate::func::{WasmResults, check_results, read_values};
+use crate::error::{Result, check_count};
+use crate::func::{WasmResults, check_each, check_results, read_values};
 use crate::store::StoreOpaque;
 use crate::tag::Tag;
 use crate::trap;
-use crate::types::text::ValTypeText;
 use crate::val::{Val, ValRaw};
 use core::num::NonZeroU32;
 use core::ptr::NonNull;
@@ -17,7 +16,6 @@ use sarsen_abi::TypeId;
 use sarsen_abi::types as abi;
 use sarsen_abi::vmctx::VmTag;
 use sarsen_vm::exec::{self, Prepared};
-use sarsen_vm::types::matching;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -52,7 +50,7 @@ impl Suspension {
     ///
     /// # Errors
     ///
-    /// [`TypeError`] when the tag has others; and when a reference's scope has ended.
+    /// [`TypeError`](crate::TypeError) when the tag has others; and when a reference's scope has ended.
     ///
     /// # Panics
     ///
@@ -142,7 +140,7 @@ impl ContRef {
     ///
     /// # Errors
     ///
-    /// Before anything has run, and without consuming it: [`ConsumedError`](crate::ConsumedError); [`TypeError`]
+    /// Before anything has run, and without consuming it: [`ConsumedError`](crate::ConsumedError); [`TypeError`](crate::TypeError)
     /// when the number or types of the arguments are wrong, or the type of a tag for switches;
     /// [`OwnershipError`](crate::OwnershipError) when an argument or a tag belongs to another store;
     /// [`Trap::OutOfStacks`](crate::Trap::OutOfStacks) or [`Trap::StackOverflow`](crate::Trap::StackOverflow) when
@@ -398,23 +396,11 @@ pub(super) fn tag_type(store: &StoreOpaque, tag: &Tag) -> (TypeId, Arc<abi::Func
 fn check_switch(store: &StoreOpaque, tag: &Tag, func: &abi::FuncType<TypeId>) -> Result<()> {
     let (_, ty) = tag_type(store, tag);
     check_count("parameters of a tag for switches", 0, ty.params.len())?;
-    check_count(
-        "results of a tag for switches",
-        func.results.len(),
-        ty.results.len(),
-    )?;
     let types = store.engine().types();
-    for (index, (&given, &wanted)) in ty.results.iter().zip(&func.results).enumerate() {
-        let is_same = matching::val_type_matches(types, &given, &wanted)
-            && matching::val_type_matches(types, &wanted, &given);
-        if !is_same {
-            return Err(TypeError::Value {
-                what: format!("result {index} of a tag for switches"),
-                wanted: ValTypeText(wanted).to_string(),
-                found: ValTypeText(given).to_string(),
-            }
-            .into());
-        }
-    }
-    Ok(())
+    let names = [
+        "results of a tag for switches",
+        "the tag for switches, result",
+    ];
+    check_each(types, &ty.results, &func.results, names)?;
+    check_each(types, &func.results, &ty.results, names)
 }
