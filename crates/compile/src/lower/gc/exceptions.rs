@@ -3,10 +3,11 @@
 use super::super::function::Lowering;
 use super::super::region::Region;
 use super::super::signature::POINTER;
+use super::slots::{Part, Parts};
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use sarsen_abi::heap::{EXN_TAG, EXN_TYPE, ExnLayout, HEADER_SIZE, HEADER_TYPE, MAX_SMALL};
-use sarsen_abi::types::{AbstractHeapType, FuncType, HeapType, StorageType, ValType};
+use sarsen_abi::types::{AbstractHeapType, FuncType, HeapType, StorageType};
 use sarsen_abi::vmctx::offset;
 use sarsen_abi::{Builtin, TagIndex};
 use smallvec::SmallVec;
@@ -29,34 +30,30 @@ impl<'m> Lowering<'m, '_> {
 
     /// A new exception.
     pub(in super::super) fn new_exception(&mut self, tag: TagIndex, values: &[Value]) -> Value {
-        let ty = self.tag_type(tag);
         self.count_passed(values.len().saturating_mul(ARGUMENT_SIZE));
-        // This may call the runtime, so it comes before there is an object.
-        let stored: Arguments = values
-            .iter()
-            .zip(&ty.params)
-            .map(|(&value, &param)| self.stored_form(value, &StorageType::Val(param)))
-            .collect();
-        let layout = ExnLayout::new(ty);
-        let object = if layout.size > MAX_SMALL {
+        let (parts, size) = self.parts_of_exception(tag);
+        let stored = self.stored_forms(values, &parts);
+        let object = if size > MAX_SMALL {
             let tag = self.index_argument(tag.as_u32());
             let object = self.call_builtin(Builtin::ExnAlloc, &[tag]);
             let object = object.expect("it has a result");
             self.note_new(object, EXN);
             object
         } else {
-            let object = self.allocate_small(layout.size, EXN);
-            self.store_exception_header(object, tag, layout.size);
+            let object = self.allocate_small(size, EXN);
+            self.store_exception_header(object, tag, size);
             object
         };
-        for ((&value, &param), &(at, slot)) in stored.iter().zip(&ty.params).zip(&layout.fields) {
-            let place = self.initial_place(object, at, slot.size());
-            self.store_slot(place, &StorageType::Val(param), value);
-        }
-        if layout.size > MAX_SMALL {
-            self.remember_arguments(object, ty, &layout);
-        }
+        self.initialize(object, size, &parts, &stored);
         object
+    }
+
+    /// The arguments of exceptions with this tag, as parts of them, and their size in bytes.
+    fn parts_of_exception(&self, tag: TagIndex) -> (Parts, u32) {
+        let ty = self.tag_type(tag);
+        let layout = ExnLayout::new(ty);
+        let storages = ty.params.iter().map(|&param| StorageType::Val(param));
+        (Part::all(storages, &layout.fields), layout.size)
     }
 
     fn store_exception_header(&mut self, object: Value, tag: TagIndex, size: u32) {
@@ -86,16 +83,6 @@ impl<'m> Lowering<'m, '_> {
         }
     }
 
-    fn remember_arguments(&mut self, object: Value, ty: &FuncType, layout: &ExnLayout) {
-        for (param, &(at, slot)) in ty.params.iter().zip(&layout.fields) {
-            let ValType::Ref(ty) = param else { continue };
-            if ty.is_collected() {
-                let place = self.initial_place(object, at, slot.size());
-                self.remember_if_young(place, ty.heap);
-            }
-        }
-    }
-
     /// The exception that a handler has got, as a reference.
     pub(in super::super) fn caught_exception(&mut self, payload: Value) -> Value {
         let object = self.builder.ins().ireduce(I32, payload);
@@ -109,15 +96,14 @@ impl<'m> Lowering<'m, '_> {
         exception: Value,
         tag: TagIndex,
     ) -> Arguments {
-        let ty = self.tag_type(tag);
-        self.count_passed(ty.params.len().saturating_mul(ARGUMENT_SIZE));
-        let layout = ExnLayout::new(ty);
-        ty.params
+        let (parts, _) = self.parts_of_exception(tag);
+        self.count_passed(parts.len().saturating_mul(ARGUMENT_SIZE));
+        parts
             .iter()
-            .zip(&layout.fields)
-            .map(|(&param, &(at, slot))| {
-                let place = self.field_place(exception, at, slot.size(), Region::Immutable);
-                self.load_slot(place, &StorageType::Val(param), false)
+            .map(|part| {
+                let place =
+                    self.field_place(exception, part.at, part.slot.size(), Region::Immutable);
+                self.load_slot(place, &part.storage, false)
             })
             .collect()
     }

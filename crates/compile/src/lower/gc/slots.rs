@@ -1,4 +1,4 @@
-//! Loading and storing fields and elements.
+//! Loading and storing fields and elements; the first values of an object's parts.
 
 use super::super::function::Lowering;
 use super::super::memory::Place;
@@ -6,8 +6,11 @@ use super::super::region::{HeapClass, Region};
 use super::super::signature::Repr;
 use cranelift_codegen::ir::types::{F32, F64, I8X16, I32, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
-use sarsen_abi::heap::Slot;
+use sarsen_abi::heap::{MAX_SMALL, Slot};
 use sarsen_abi::types::{FieldType, RefType, StorageType, ValType};
+use smallvec::SmallVec;
+
+type Values = SmallVec<[Value; 8]>;
 
 /// The region of a field, or of the elements of an array, for all that follows its initialization.
 pub(super) fn region(field: &FieldType, is_element: bool) -> Region {
@@ -18,6 +21,31 @@ pub(super) fn region(field: &FieldType, is_element: bool) -> Region {
         is_element,
         storage: field.storage,
     })
+}
+
+/// A part of an object: a structure's field, an exception's argument.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) storage: StorageType,
+    /// Where it is, in bytes from the object's beginning.
+    pub(super) at: u32,
+    pub(super) slot: Slot,
+}
+
+/// All parts of an object, in order.
+pub(super) type Parts = SmallVec<[Part; 8]>;
+
+impl Part {
+    /// The parts that are stored like this, where a layout has placed them.
+    pub(super) fn all(
+        storages: impl Iterator<Item = StorageType>,
+        placed: &[(u32, Slot)],
+    ) -> Parts {
+        let parts = storages.zip(placed);
+        parts
+            .map(|(storage, &(at, slot))| Part { storage, at, slot })
+            .collect()
+    }
 }
 
 /// The type of a reference that is stored.
@@ -61,6 +89,43 @@ impl Lowering<'_, '_> {
             self.id_of_function(value)
         } else {
             value
+        }
+    }
+
+    /// The values of an object's parts in the forms in which they are stored. This may call the runtime, so
+    /// it comes before there is an object.
+    pub(super) fn stored_forms(&mut self, values: &[Value], parts: &[Part]) -> Values {
+        let values = values.iter().zip(parts);
+        values
+            .map(|(&value, part)| self.stored_form(value, &part.storage))
+            .collect()
+    }
+
+    /// Writes the first values of the parts of a new object of `size` bytes, which are in the forms for it.
+    pub(super) fn initialize(
+        &mut self,
+        object: Value,
+        size: u32,
+        parts: &[Part],
+        stored: &[Value],
+    ) {
+        for (part, &value) in parts.iter().zip(stored) {
+            let place = self.initial_place(object, part.at, part.slot.size());
+            self.store_slot(place, &part.storage, value);
+        }
+        if size > MAX_SMALL {
+            self.remember_parts(object, parts);
+        }
+    }
+
+    /// Tells the collector of young references in a large object, after all have been written: nothing but
+    /// the object itself is used after the calls that this may make.
+    fn remember_parts(&mut self, object: Value, parts: &[Part]) {
+        for part in parts {
+            if let Some(ty) = reference(&part.storage).filter(|ty| ty.is_collected()) {
+                let place = self.initial_place(object, part.at, part.slot.size());
+                self.remember_if_young(place, ty.heap);
+            }
         }
     }
 

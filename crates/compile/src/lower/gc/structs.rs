@@ -2,36 +2,25 @@
 
 use super::super::function::Lowering;
 use super::super::memory::Place;
-use super::slots::{reference, region};
+use super::slots::{Part, region};
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use sarsen_abi::TypeIndex;
-use sarsen_abi::heap::{HEADER_SIZE, MAX_SMALL, StructLayout};
-use sarsen_abi::types::{FieldType, HeapType};
+use sarsen_abi::heap::{HEADER_SIZE, MAX_SMALL};
+use sarsen_abi::types::HeapType;
 use smallvec::SmallVec;
 
 impl Lowering<'_, '_> {
     /// `struct.new`
     pub(super) fn struct_new(&mut self, ty: TypeIndex) {
-        let cx = self.cx;
-        let fields = cx.struct_fields(ty);
+        let fields = self.cx.struct_fields(ty);
+        let layout = self.cx.struct_layout(ty);
+        let parts = Part::all(fields.iter().map(|field| field.storage), &layout.fields);
         let first = self.stack.len() - fields.len();
         let values: SmallVec<[Value; 8]> = self.stack.drain(first..).collect();
-        // This may call the runtime, so it comes before there is an object.
-        let stored: SmallVec<[Value; 8]> = values
-            .iter()
-            .zip(fields)
-            .map(|(&value, field)| self.stored_form(value, &field.storage))
-            .collect();
-        let layout = cx.struct_layout(ty);
+        let stored = self.stored_forms(&values, &parts);
         let object = self.new_struct(ty, layout.size);
-        for ((&value, field), &(at, slot)) in stored.iter().zip(fields).zip(&layout.fields) {
-            let place = self.initial_place(object, at, slot.size());
-            self.store_slot(place, &field.storage, value);
-        }
-        if layout.size > MAX_SMALL {
-            self.remember_fields(object, fields, layout);
-        }
+        self.initialize(object, layout.size, &parts, &stored);
         self.push(object);
     }
 
@@ -70,18 +59,6 @@ impl Lowering<'_, '_> {
         let size = self.iconst(I32, i64::from(size));
         self.store_header(object, ty, size);
         object
-    }
-
-    /// Tells the collector of young references in the fields of a large structure, after all have been
-    /// written: nothing but the structure itself is used after the calls that this may make.
-    fn remember_fields(&mut self, object: Value, fields: &[FieldType], layout: &StructLayout) {
-        for (field, &(at, slot)) in fields.iter().zip(&layout.fields) {
-            let Some(ty) = reference(&field.storage).filter(|ty| ty.is_collected()) else {
-                continue;
-            };
-            let place = self.initial_place(object, at, slot.size());
-            self.remember_if_young(place, ty.heap);
-        }
     }
 
     /// `struct.get`, `struct.get_s` and `struct.get_u`
