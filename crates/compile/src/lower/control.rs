@@ -14,23 +14,24 @@
 //! innermost open block; blocks inside that are only counted. So every open [`Label`] is one whose
 //! beginning can be reached. Nothing here recurses over the nesting of blocks.
 
-use super::checked::ChecksSoFar;
+mod branches;
 mod tries;
 
 pub(super) use tries::LandingLabel;
 
+use super::checked::ChecksSoFar;
 use super::exceptions::Scope;
 use super::facts::Mark;
-use super::function::{Lowering, malformed, trap_code};
+use super::function::{Lowering, trap_code};
 use super::interrupt::FuelCounter;
 use super::legacy::TryLabel;
 use super::signature::Repr;
 use crate::error::Result;
-use cranelift_codegen::ir::{Block, BlockArg, Inst, InstBuilder, JumpTableData, Value};
-use sarsen_abi::types::{HeapType, RefType};
+use cranelift_codegen::ir::{Block, BlockArg, Inst, InstBuilder, Value};
+use sarsen_abi::types::RefType;
 use sarsen_abi::{TrapCode, TypeIndex};
 use smallvec::SmallVec;
-use wasmparser::{BlockType, BrTable, Operator};
+use wasmparser::{BlockType, Operator};
 
 /// A block that is open: what a branch can name.
 pub(super) struct Label {
@@ -412,104 +413,6 @@ impl Lowering<'_, '_> {
         let arity = self.result_count(self.labels[label].ty);
         let args = self.top_args(arity);
         self.builder.ins().jump(join, &args);
-    }
-
-    /// `br`
-    pub(super) fn br(&mut self, depth: u32) {
-        self.flush_fuel();
-        let label = self.label_at(depth);
-        if label == 0 {
-            self.emit_return();
-        } else {
-            self.jump_to_label(label);
-        }
-        self.stop();
-    }
-
-    fn jump_to_label(&mut self, label: usize) {
-        let arity = self.branch_arity(label);
-        let args = self.top_args(arity);
-        let destination = self.destination(label);
-        self.builder.ins().jump(destination, &args);
-    }
-
-    /// Branches from the block `taken` to a label with its operands on top of the stack, and goes on in
-    /// `next`.
-    pub(super) fn br_from(&mut self, depth: u32, taken: Block, next: Block) {
-        self.continue_in(taken);
-        self.jump_to_label_at(depth);
-        self.continue_in(next);
-    }
-
-    /// The heap type of the last operand that a branch to a label passes, if that is a reference.
-    pub(super) fn last_operand_of_label(&self, depth: u32) -> Option<HeapType> {
-        let label = &self.labels[self.label_at(depth)];
-        let reprs = match label.kind {
-            LabelKind::Loop { .. } => self.param_reprs(label.ty),
-            _ => self.result_reprs(label.ty),
-        };
-        Some(reprs.last()?.reference?.heap)
-    }
-
-    /// Branches to a label with its operands on top of the stack; the block that the builder is in ends.
-    pub(super) fn jump_to_label_at(&mut self, depth: u32) {
-        let label = self.label_at(depth);
-        self.jump_to_label(label);
-    }
-
-    /// `br_if`
-    pub(super) fn br_if(&mut self, depth: u32) {
-        let condition = self.pop();
-        let branch = self.br_if_nonzero(depth, condition);
-        self.take_hint(branch);
-    }
-
-    /// Branches to a label with its operands on top of the stack if `condition` is not zero.
-    pub(super) fn br_if_nonzero(&mut self, depth: u32, condition: Value) -> Inst {
-        self.flush_fuel();
-        let label = self.label_at(depth);
-        let arity = self.branch_arity(label);
-        let args = self.top_args(arity);
-        let destination = self.destination(label);
-        let next = self.builder.create_block();
-        let branch = self
-            .builder
-            .ins()
-            .brif(condition, destination, &args, next, &[]);
-        self.continue_in(next);
-        branch
-    }
-
-    /// `br_table`
-    pub(super) fn br_table(&mut self, table: &BrTable<'_>) -> Result<()> {
-        self.flush_fuel();
-        let index = self.pop();
-        let default = self.label_at(table.default());
-        let arity = self.branch_arity(default);
-        let args = self.top_args(arity);
-        self.count_passed(args.len().saturating_mul(table.len() as usize));
-        self.check_size()?;
-        let mut branch_call = |depth: u32| {
-            let label = self.label_at(depth);
-            let destination = self.destination(label);
-            self.builder.func.dfg.block_call(destination, &args)
-        };
-        let mut calls = Vec::with_capacity(table.len() as usize);
-        for depth in table.targets() {
-            calls.push(branch_call(depth.map_err(malformed)?));
-        }
-        let default = branch_call(table.default());
-        let table = JumpTableData::new(default, &calls);
-        let table = self.builder.create_jump_table(table);
-        self.builder.ins().br_table(index, table);
-        self.stop();
-        Ok(())
-    }
-
-    /// `return`, of the function that the instruction belongs to.
-    pub(super) fn return_(&mut self) {
-        let depth = self.labels.len() - 1 - self.frame.floor;
-        self.br(depth as u32);
     }
 
     /// Returns from the function that is compiled.
