@@ -4,9 +4,9 @@
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use sarsen::{
-    AnyRef, ArrayRef, ArrayRefPre, ArrayType, Engine, ExternRef, FieldType, I31, Instance, Module,
-    Mutability, OwnedRooted, RootScope, Rooted, StorageType, Store, StructRef, StructRefPre,
-    StructType, TypedFunc, Val, ValType,
+    AnyRef, ArrayRef, ArrayRefPre, ArrayType, Engine, ExternRef, FieldType, Finality, Func,
+    FuncType, HeapType, I31, Instance, Module, Mutability, OwnedRooted, RefType, RootScope, Rooted,
+    StorageType, Store, StructRef, StructRefPre, StructType, TypedFunc, Val, ValType,
 };
 
 /// How many handles a scope is given before it ends: a scope costs something, too.
@@ -63,6 +63,63 @@ fn struct_write_reference(bencher: Bencher<'_, '_>) {
     bencher.bench_local(move || {
         black_box(object)
             .set_field(&mut store, black_box(1), black_box(object).into())
+            .unwrap();
+    });
+}
+
+/// A structure with a field for each narrower type of reference, with what fits it: a structure of a type
+/// below the field's, an external reference, and a function.
+fn narrow() -> (Store<()>, Rooted<StructRef>, [Val; 3]) {
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    let open = |supertype, count| {
+        let fields = vec![var(ValType::I32); count];
+        StructType::with_finality_and_supertype(&engine, Finality::NonFinal, supertype, fields)
+            .unwrap()
+    };
+    let upper = open(None, 1);
+    let lower = open(Some(&upper), 2);
+    let func = FuncType::new(&engine, [], []);
+    let reference = |heap| var(ValType::Ref(RefType::new(true, heap)));
+    let fields = [
+        reference(HeapType::ConcreteStruct(upper)),
+        reference(HeapType::Extern),
+        reference(HeapType::ConcreteFunc(func)),
+    ];
+    let ty = StructType::new(&engine, fields).unwrap();
+    let lower = StructRefPre::new(&mut store, lower);
+    let object = StructRef::new(&mut store, &lower, &[Val::I32(1), Val::I32(2)]).unwrap();
+    let host = ExternRef::new(&mut store, 1).unwrap();
+    let values = [
+        object.into(),
+        Val::ExternRef(Some(host)),
+        Func::wrap(&mut store, || ()).into(),
+    ];
+    let ty = StructRefPre::new(&mut store, ty);
+    let object = StructRef::new(&mut store, &ty, &values).unwrap();
+    (store, object, values)
+}
+
+/// The place of each field of [`narrow`].
+const NARROW: [usize; 3] = [0, 1, 2];
+
+#[divan::bench(sample_size = 50, args = NARROW)]
+fn struct_read_narrow_x100(bencher: Bencher<'_, '_>, field: usize) {
+    let (mut store, object, _) = narrow();
+    bencher.bench_local(move || {
+        let mut scope = RootScope::new(&mut store);
+        for _ in 0..HANDLES {
+            black_box(object.field(&mut scope, black_box(field)).unwrap());
+        }
+    });
+}
+
+#[divan::bench(sample_size = 2000, args = NARROW)]
+fn struct_write_narrow(bencher: Bencher<'_, '_>, field: usize) {
+    let (mut store, object, values) = narrow();
+    bencher.bench_local(move || {
+        black_box(object)
+            .set_field(&mut store, black_box(field), values[field])
             .unwrap();
     });
 }

@@ -8,10 +8,12 @@
 use super::error::UnrootedError;
 use super::rooted::{RootIndex, Rooted};
 use crate::error::{OwnershipError, Result, heap_error};
+use crate::func::Func;
 use crate::store::StoreOpaque;
 use crate::trap::Trap;
 use crate::val::{Val, ValRaw};
 use core::any::Any;
+use core::ptr;
 use sarsen_abi::TypeId;
 use sarsen_abi::types::{self as abi, AbstractHeapType, HeapType, Hierarchy, RefType, StorageType};
 use sarsen_vm::gc::{self, Access, Holds, OwnedRoot, Place, RefKind};
@@ -145,7 +147,7 @@ fn hierarchy_of(kind: AbstractHeapType) -> Hierarchy {
     HeapType::<TypeId>::Abstract(kind).hierarchy()
 }
 
-/// Numbers, and `anyref`s, which anything of the guest's fits: what is accessed most.
+/// Numbers and references: what is accessed most.
 impl StoreOpaque {
     /// The value where an access was found; `None` when it needs a look at its type.
     ///
@@ -164,6 +166,11 @@ impl StoreOpaque {
                 Holds::F32 => Val::F32(at.cast::<u32>().read()),
                 Holds::F64 => Val::F64(at.cast::<u64>().read()),
                 Holds::AnyRef => Val::AnyRef(Rooted::from_abi(at.cast::<u32>().read(), self)),
+                Holds::ExternRef => Val::ExternRef(Rooted::from_abi(at.cast::<u32>().read(), self)),
+                Holds::FuncRef => {
+                    let func = self.vm_mut().heap_mut().read_func(at)?;
+                    Val::FuncRef(Func::from_funcref(func, self))
+                }
                 Holds::Other => return None,
             })
         }
@@ -193,15 +200,52 @@ impl StoreOpaque {
                 (Holds::F32, Val::F32(v)) => at.cast::<u32>().write(*v),
                 (Holds::F64, Val::F64(v)) => at.cast::<u64>().write(*v),
                 (Holds::AnyRef, Val::AnyRef(v)) => {
-                    let reference = match v {
-                        Some(v) => self.reference(v.root())?,
-                        None => 0,
+                    let root = v.as_ref().map(Rooted::root);
+                    return self.write_reference(object, access, at, root);
+                }
+                (Holds::ExternRef, Val::ExternRef(v)) => {
+                    let root = v.as_ref().map(Rooted::root);
+                    return self.write_reference(object, access, at, root);
+                }
+                (Holds::FuncRef, Val::FuncRef(func)) => {
+                    let func = match func {
+                        Some(func) => {
+                            self.check_owns(func.store_id())?;
+                            func.as_raw()
+                        }
+                        None => ptr::null(),
                     };
-                    self.vm_mut().heap_mut().write_access(object, at, reference);
+                    return Ok(self.vm_mut().heap_mut().write_func(access, at, func));
                 }
                 _ => return Ok(false),
             }
         }
+        Ok(true)
+    }
+
+    /// As [`StoreOpaque::write_access`], for the reference at a root, or null.
+    ///
+    /// # Safety
+    ///
+    /// As there; the root is of a reference of the hierarchy that is there.
+    #[inline(always)]
+    unsafe fn write_reference(
+        &mut self,
+        object: u32,
+        access: Access,
+        at: *mut u8,
+        root: Option<RootIndex>,
+    ) -> Result<bool> {
+        let reference = match root {
+            Some(root) => self.reference(root)?,
+            None => 0,
+        };
+        let heap = self.vm_mut().heap_mut();
+        if !heap.fits(access, reference) {
+            return Ok(false);
+        }
+        // SAFETY: the caller's promise, and the reference fits.
+        unsafe { heap.write_access(object, at, reference) };
         Ok(true)
     }
 }

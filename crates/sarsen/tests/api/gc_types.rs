@@ -1,8 +1,9 @@
 //! Types of structures and arrays that the host defines.
 
 use sarsen::{
-    ArrayType, Engine, FieldType, Finality, FuncType, HeapType, Module, Mutability, OwnershipError,
-    RefType, StorageType, StructType, TypeError, ValType,
+    AnyRef, ArrayRef, ArrayRefPre, ArrayType, Engine, ExternRef, FieldType, Finality, Func,
+    FuncType, HeapType, I31, Module, Mutability, OwnershipError, RefType, Rooted, StorageType,
+    Store, StructRef, StructRefPre, StructType, TypeError, Val, ValType,
 };
 
 fn var(ty: impl Into<StorageType>) -> FieldType {
@@ -168,4 +169,126 @@ fn types_are_shown_as_in_the_text_format() {
         RefType::new(false, ty.into()).to_string(),
         "(ref (struct (field i32) (field (mut i16)) (field funcref)))"
     );
+}
+
+/// Values of many types, and all types that a field of references can be declared with in this test.
+fn references(engine: &Engine, store: &mut Store<()>) -> (Vec<Val>, Vec<HeapType>) {
+    let upper = open_struct(engine, None, vec![]).unwrap();
+    let lower = open_struct(engine, Some(&upper), vec![var(ValType::I32)]).unwrap();
+    let other = StructType::new(engine, [var(ValType::I64)]).unwrap();
+    let array = ArrayType::new(engine, var(StorageType::I8));
+    let nothing = FuncType::with_finality_and_supertype(engine, Finality::NonFinal, None, [], []);
+    let nothing = nothing.unwrap();
+    let below = [
+        FuncType::with_finality_and_supertype(engine, Finality::Final, Some(&nothing), [], [])
+            .unwrap(),
+        FuncType::new(engine, [ValType::I32], []),
+    ];
+    let mut values = vec![
+        Val::null_any_ref(),
+        Val::null_extern_ref(),
+        Val::null_func_ref(),
+        Val::null_exn_ref(),
+        Val::I32(1),
+        AnyRef::from_i31(&mut *store, I31::wrapping_u32(7)).into(),
+    ];
+    for (ty, fields) in [
+        (&upper, &[][..]),
+        (&lower, &[Val::I32(1)]),
+        (&other, &[Val::I64(1)]),
+    ] {
+        let ty = StructRefPre::new(&mut *store, ty.clone());
+        values.push(StructRef::new(&mut *store, &ty, fields).unwrap().into());
+    }
+    let pre = ArrayRefPre::new(&mut *store, array.clone());
+    let bytes = ArrayRef::new(&mut *store, &pre, &Val::I32(1), 3).unwrap();
+    values.push(bytes.into());
+    let host = ExternRef::new(&mut *store, "host").unwrap();
+    values.push(host.into());
+    values.push(AnyRef::convert_extern(&mut *store, host).unwrap().into());
+    let bytes = bytes.to_anyref();
+    values.push(ExternRef::convert_any(&mut *store, bytes).unwrap().into());
+    for ty in [&nothing, &below[0], &below[1]] {
+        values.push(Func::new(&mut *store, ty.clone(), |_, _, _| Ok(())).into());
+    }
+    let [below, number] = below;
+    let types = vec![
+        HeapType::Any,
+        HeapType::Eq,
+        HeapType::I31,
+        HeapType::Struct,
+        HeapType::Array,
+        HeapType::None,
+        HeapType::ConcreteStruct(upper),
+        HeapType::ConcreteStruct(lower),
+        HeapType::ConcreteStruct(other),
+        HeapType::ConcreteArray(array),
+        HeapType::Extern,
+        HeapType::NoExtern,
+        HeapType::Func,
+        HeapType::NoFunc,
+        HeapType::ConcreteFunc(nothing),
+        HeapType::ConcreteFunc(below),
+        HeapType::ConcreteFunc(number),
+        HeapType::Exn,
+    ];
+    (values, types)
+}
+
+/// The reference, without the kind of its handle.
+fn same(store: &Store<()>, a: &Val, b: &Val) -> bool {
+    match (a, b) {
+        (Val::AnyRef(Some(a)), Val::AnyRef(Some(b))) => Rooted::ref_eq(store, a, b).unwrap(),
+        (Val::ExternRef(Some(a)), Val::ExternRef(Some(b))) => Rooted::ref_eq(store, a, b).unwrap(),
+        (Val::FuncRef(Some(a)), Val::FuncRef(Some(b))) => format!("{a:?}") == format!("{b:?}"),
+        _ => format!("{a:?}") == format!("{b:?}"),
+    }
+}
+
+#[test]
+fn fields_and_elements_take_the_references_of_their_type_and_no_others() {
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    let (values, types) = references(&engine, &mut store);
+    let mut written = 0;
+    for nullable in [true, false] {
+        for heap in &types {
+            let ty = ValType::Ref(RefType::new(nullable, heap.clone()));
+            let fits: Vec<bool> = (values.iter())
+                .map(|value| value.matches_ty(&store, &ty).unwrap())
+                .collect();
+            let Some(first) = fits.iter().position(|&fits| fits) else {
+                continue;
+            };
+            let pre = StructType::new(&engine, [var(ty.clone())]).unwrap();
+            let pre = StructRefPre::new(&mut store, pre);
+            let object = StructRef::new(&mut store, &pre, &[values[first]]).unwrap();
+            let pre = ArrayRefPre::new(&mut store, ArrayType::new(&engine, var(ty.clone())));
+            let array = ArrayRef::new(&mut store, &pre, &values[first], 2).unwrap();
+            // Old objects, young ones among the values: and the other way around.
+            store.gc(None).unwrap();
+            let mut now = values[first];
+            for (value, &fits) in values.iter().zip(&fits) {
+                assert_eq!(
+                    object.set_field(&mut store, 0, *value).is_ok(),
+                    fits,
+                    "{ty} {value:?}"
+                );
+                assert_eq!(
+                    array.set(&mut store, 1, *value).is_ok(),
+                    fits,
+                    "{ty} {value:?}"
+                );
+                if fits {
+                    now = *value;
+                    written += 1;
+                }
+                let field = object.field(&mut store, 0).unwrap();
+                assert!(same(&store, &field, &now), "{ty} {field:?}");
+                let element = array.get(&mut store, 1).unwrap();
+                assert!(same(&store, &element, &now), "{ty} {element:?}");
+            }
+        }
+    }
+    assert!(written > 60, "{written}");
 }

@@ -7,8 +7,9 @@
 use super::heap::Heap;
 use crate::types::{Defined, Shape};
 use hashbrown::HashMap;
-use sarsen_abi::heap::{HEADER_SIZE, YOUNG};
-use sarsen_abi::types::{AbstractHeapType, FieldType, HeapType, RefType, StorageType, ValType};
+use sarsen_abi::heap::{HEADER_SIZE, I31_BIT, YOUNG};
+use sarsen_abi::types::{FieldType, HeapType, Hierarchy, RefType, StorageType, ValType};
+use sarsen_abi::vmctx::{NO_FUNC_ID, VmFuncRef};
 use sarsen_abi::{TrapCode, TypeId};
 
 /// What a field or element holds, as far as reading it is concerned.
@@ -27,18 +28,18 @@ pub enum Holds {
     F32,
     /// A 64-bit float.
     F64,
-    /// An `anyref`: any reference of the guest's fits.
+    /// A reference of the guest's.
     AnyRef,
+    /// A reference to something of the host's.
+    ExternRef,
+    /// A reference to a function.
+    FuncRef,
     /// Anything else; see [`super::Place`].
     Other,
 }
 
 impl Holds {
     fn of(storage: &StorageType<TypeId>) -> Holds {
-        const ANYREF: RefType<TypeId> = RefType {
-            nullable: true,
-            heap: HeapType::Abstract(AbstractHeapType::Any),
-        };
         match storage {
             StorageType::I8 => Holds::I8,
             StorageType::I16 => Holds::I16,
@@ -46,8 +47,43 @@ impl Holds {
             StorageType::Val(ValType::I64) => Holds::I64,
             StorageType::Val(ValType::F32) => Holds::F32,
             StorageType::Val(ValType::F64) => Holds::F64,
-            StorageType::Val(ValType::Ref(ANYREF)) => Holds::AnyRef,
-            StorageType::Val(_) => Holds::Other,
+            StorageType::Val(ValType::V128) => Holds::Other,
+            StorageType::Val(ValType::Ref(ty)) => match ty.heap.hierarchy() {
+                Hierarchy::Any => Holds::AnyRef,
+                Hierarchy::Extern => Holds::ExternRef,
+                Hierarchy::Func => Holds::FuncRef,
+                Hierarchy::Exn | Hierarchy::Cont => Holds::Other,
+            },
+        }
+    }
+}
+
+/// Which values fit a field or element of references.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fits {
+    /// All of the hierarchy.
+    All,
+    /// Null, if it is nullable, and what has this type or one below it.
+    Concrete { nullable: bool, id: TypeId },
+    /// Those of an abstract type.
+    Abstract(RefType<TypeId>),
+    /// None: it holds no reference.
+    None,
+}
+
+impl Fits {
+    fn of(storage: &StorageType<TypeId>) -> Fits {
+        let StorageType::Val(ValType::Ref(ty)) = *storage else {
+            return Fits::None;
+        };
+        let nullable = ty.nullable;
+        match ty.heap {
+            HeapType::Abstract(heap) if nullable && heap == ty.heap.hierarchy().top() => Fits::All,
+            HeapType::Abstract(_) => Fits::Abstract(ty),
+            HeapType::ConcreteFunc(id)
+            | HeapType::ConcreteStruct(id)
+            | HeapType::ConcreteArray(id)
+            | HeapType::ConcreteCont(id) => Fits::Concrete { nullable, id },
         }
     }
 }
@@ -61,6 +97,7 @@ pub struct Access {
     pub holds: Holds,
     /// Whether it can be written.
     pub mutable: bool,
+    fits: Fits,
 }
 
 /// A type.
@@ -84,6 +121,7 @@ impl TypeAccess {
             offset,
             holds: Holds::of(&ty.storage),
             mutable: ty.mutable,
+            fits: Fits::of(&ty.storage),
         };
         let mut made = TypeAccess {
             id: ty.id.0,
@@ -201,6 +239,71 @@ impl Heap {
         };
         self.accesses.recent = known;
         Ok(())
+    }
+
+    /// Whether a collected reference of the hierarchy that is there can be written.
+    #[inline]
+    pub fn fits(&self, access: Access, reference: u32) -> bool {
+        match access.fits {
+            Fits::All => true,
+            Fits::Concrete { nullable, .. } if reference == 0 => nullable,
+            Fits::Concrete { id, .. } if reference & I31_BIT == 0 => {
+                let own = self.check(reference, u64::from(HEADER_SIZE));
+                // SAFETY: a header's first word, in the heap.
+                own.is_ok_and(|own| self.is_type(TypeId(unsafe { own.cast::<u32>().read() }), id))
+            }
+            Fits::Abstract(ty) => self.is_instance(reference, &ty) == Ok(true),
+            Fits::Concrete { .. } | Fits::None => false,
+        }
+    }
+
+    /// Whether `own` is `wanted` or below it.
+    #[inline(always)]
+    fn is_type(&self, own: TypeId, wanted: TypeId) -> bool {
+        own == wanted || self.registry.is_subtype(own, wanted)
+    }
+
+    /// The function where an [`Access`] of one was found, or null; `None` when the number there is none.
+    ///
+    /// # Safety
+    ///
+    /// `at` must be such a field or element, found since the heap was last collected.
+    #[inline]
+    pub unsafe fn read_func(&self, at: *mut u8) -> Option<*const VmFuncRef> {
+        // SAFETY: the caller's promise.
+        self.funcs.get(unsafe { at.cast::<u32>().read() })
+    }
+
+    /// Writes a function to where an [`Access`] was found, and tells whether it did: not when it does not fit,
+    /// or has no number yet, or the type is abstract and narrower than `funcref`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Heap::read_func`]; `func` must be null or a function of this store.
+    #[inline]
+    pub unsafe fn write_func(
+        &mut self,
+        access: Access,
+        at: *mut u8,
+        func: *const VmFuncRef,
+    ) -> bool {
+        // SAFETY: the caller's promise. Null has the number zero.
+        let (number, ty) = match unsafe { func.as_ref() } {
+            Some(func) => (func.id, Some(func.type_id)),
+            None => (0, None),
+        };
+        let fits = match (access.fits, ty) {
+            (Fits::All, _) => true,
+            (Fits::Concrete { nullable, .. }, None) => nullable,
+            (Fits::Concrete { id, .. }, Some(own)) => self.is_type(own, id),
+            (Fits::Abstract(_) | Fits::None, _) => false,
+        };
+        if !fits || number == NO_FUNC_ID {
+            return false;
+        }
+        // SAFETY: the caller's promise. What has a number is ready to be called.
+        unsafe { at.cast::<u32>().write(number) };
+        true
     }
 
     /// Writes a collected reference to where an [`Access`] of the object `to` was found.
