@@ -6,7 +6,7 @@ use crate::options::{parse_duration, parse_size};
 use crate::stacks::StackOptions;
 use anyhow::{Context, Error, Result};
 use clap::Args;
-use sarsen::{Config, Engine, Store, Trap};
+use sarsen::{Config, Engine, LimitError, Store, Trap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -77,6 +77,9 @@ impl Limits {
     /// Says which option set the limit that ended the program, if one did.
     pub(crate) fn explain<T>(&self, error: Error, store: &Store<T>) -> Error {
         let explanation = match error.downcast_ref::<Trap>() {
+            _ if error.is::<LimitError>() && self.max_memory.is_some() => {
+                Some("it may not have so much (--max-memory)".to_owned())
+            }
             Some(Trap::AllocationTooLarge) => Some(exhaustion(store)),
             Some(Trap::Interrupt) => self
                 .timeout

@@ -9,7 +9,7 @@ fn a_memory_or_table_over_its_limit_is_refused() {
     let refused = |text: &str, part| {
         scratch.write("large.wat", text);
         let run = ["run", "--max-memory", "1000000", "large.wat"];
-        scratch.fails(FAILED, &run, &[part]);
+        scratch.fails(FAILED, &run, &[part, "--max-memory"]);
     };
     refused(
         r#"(module (memory 100) (func (export "_start")))"#,

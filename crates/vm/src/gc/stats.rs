@@ -75,12 +75,12 @@ impl GcStats {
     /// How long the shorter `quantile` (0 to 1) of the minor collections took at most, to within an
     /// eighth; full ones do not count. Zero when there were none.
     pub fn minor_pause(&self, quantile: f64) -> Duration {
-        quantile_of(&self.minor_pauses, quantile)
+        quantile_of(&self.minor_pauses, quantile).min(self.pause_max)
     }
 
     /// The same for full collections, each with the minor one that it began with.
     pub fn full_pause(&self, quantile: f64) -> Duration {
-        quantile_of(&self.full_pauses, quantile)
+        quantile_of(&self.full_pauses, quantile).min(self.pause_max)
     }
 }
 
@@ -164,6 +164,7 @@ mod tests {
             );
         }
         assert_eq!(stats.pause_max, Duration::from_micros(100));
+        assert_eq!(stats.minor_pause(1.0), stats.pause_max, "none took longer");
         stats.add_pause(Duration::from_secs(u64::MAX), true);
         assert!(stats.full_pause(0.5) > Duration::from_secs(60));
     }
