@@ -5,7 +5,7 @@
 //! objects in ascending order corrects their references and moves them. What is dense from the
 //! beginning stays where it is.
 
-use super::conts::recycle_dead;
+use super::conts::{fetched, recycle_dead};
 use super::heap::Heap;
 use super::live_map::LiveMap;
 use super::mark::{MIN_STACK, Marking};
@@ -13,7 +13,7 @@ use super::shapes::Shapes;
 use super::trace::{Tracer, trace};
 use super::world::Roots;
 use sarsen_abi::heap::{FIRST, HEADER_SIZE, I31_BIT};
-use sarsen_abi::stack::OWNER_CLEAN;
+use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use std::ptr;
 
 /// So many bytes after the old objects keep their memory at least.
@@ -115,44 +115,21 @@ impl Heap {
             },
         };
         self.stats.full += 1;
-        let (base, end) = (self.base(), self.old_end);
-        let limit = (self.old_used() / 128).max(MIN_STACK);
-        let ctx = self.ctx.as_ptr();
-        // SAFETY: objects lie up to `end`; no compiled code runs. Slots of roots are valid.
-        let stacks = unsafe {
-            let maps = &mut self.frame_maps;
-            let mut marking =
-                Marking::new(base, end, &mut self.shapes, &mut live, limit, ctx, maps);
-            for slot in roots.all() {
-                marking.visit(slot);
-            }
-            self.handles.visit(true, |slot| marking.visit(slot));
-            marking.finish();
-            self.damaged |= marking.damaged;
-            let mut stacks = marking.stacks;
-            // A continuation may have been visited twice.
-            stacks.sort_unstable();
-            stacks.dedup();
-            // SAFETY: as above.
-            recycle_dead(ctx, |owner| {
-                owner >= FIRST && owner < end && live.is_live(owner)
-            });
-            stacks
-        };
+        let stacks = self.mark(roots, &mut live);
         live.place();
         let mut sliding = Sliding {
-            base,
+            base: self.base(),
             shapes: &self.shapes,
             live: &live,
-            end,
+            end: self.old_end,
         };
-        // SAFETY: as above.
+        // SAFETY: slots of roots and in frames are valid; no compiled code runs.
         unsafe {
             for slot in roots.all() {
                 sliding.visit(slot);
             }
             self.handles.visit(true, |slot| sliding.visit(slot));
-            for stack in stacks {
+            for stack in fetched(&stacks) {
                 self.frame_maps
                     .suspended(stack, &mut |slot| sliding.visit(slot));
                 (*stack).owner = sliding.moved((*stack).owner & !OWNER_CLEAN) | OWNER_CLEAN;
@@ -163,6 +140,30 @@ impl Heap {
         live.clear();
         self.live = Some(live);
         self.finish_full(new_end);
+    }
+
+    /// Marks what is reachable, and recycles the stacks of continuations that are not. Returns the heads of the
+    /// suspended chains that stay.
+    fn mark(&mut self, roots: &Roots, live: &mut LiveMap) -> Vec<*mut VmStack> {
+        let (base, end, ctx) = (self.base(), self.old_end, self.ctx.as_ptr());
+        let limit = (self.old_used() / 128).max(MIN_STACK);
+        let maps = &mut self.frame_maps;
+        // SAFETY: objects lie up to `end`; no compiled code runs. Slots of roots are valid.
+        unsafe {
+            let mut marking = Marking::new(base, end, &mut self.shapes, live, limit, ctx, maps);
+            for slot in roots.all() {
+                marking.visit(slot);
+            }
+            self.handles.visit(true, |slot| marking.visit(slot));
+            marking.finish();
+            self.damaged |= marking.damaged;
+            let mut stacks = marking.stacks;
+            // A continuation may have been visited twice.
+            stacks.sort_unstable();
+            stacks.dedup();
+            recycle_dead(ctx, |owner| live.is_live(owner));
+            stacks
+        }
     }
 
     fn finish_full(&mut self, new_end: u32) {

@@ -13,6 +13,7 @@
 use super::config::HeapError;
 use super::heap::Heap;
 use super::world::World;
+use crate::arch;
 use crate::stack::recycle;
 use sarsen_abi::TrapCode;
 use sarsen_abi::TypeId;
@@ -20,6 +21,9 @@ use sarsen_abi::heap::{BITS_TYPE, CONT_TYPE, ContLayout, HEADER_SIZE, I31_BIT, K
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef, VmStoreCtx};
 use smallvec::SmallVec;
+
+/// How many blocks ahead of the current one are fetched.
+const AHEAD: usize = 8;
 
 /// What a continuation consists of: see [`ContLayout`].
 #[derive(Clone, Copy, Debug)]
@@ -96,15 +100,28 @@ pub(super) unsafe fn owned_stack(
 pub(super) unsafe fn owned_stacks(
     ctx: *mut VmStoreCtx,
 ) -> impl Iterator<Item = (*mut VmStack, u32)> {
-    // SAFETY: the caller's promise.
-    let length = unsafe { (*ctx).stack_table_length } as usize;
-    (1..length).filter_map(move |number| {
-        // SAFETY: as above.
-        let (stack, owner) = unsafe {
-            let stack = *(*ctx).stack_table.add(number);
-            (stack, (*stack).owner & !OWNER_CLEAN)
-        };
+    // SAFETY: the caller's promise: so many entries, which do not change meanwhile. Number zero is nobody's.
+    let table: &[*mut VmStack] = unsafe {
+        let length = (*ctx).stack_table_length as usize;
+        match length.checked_sub(1) {
+            Some(length) => std::slice::from_raw_parts((*ctx).stack_table.add(1), length),
+            None => &[],
+        }
+    };
+    fetched(table).filter_map(|stack| {
+        // SAFETY: as above: each leads to a block.
+        let owner = unsafe { (*stack).owner & !OWNER_CLEAN };
         (owner != 0).then_some((stack, owner))
+    })
+}
+
+/// These stacks, while the blocks of those after the current one are being fetched.
+pub(super) fn fetched(stacks: &[*mut VmStack]) -> impl Iterator<Item = *mut VmStack> {
+    stacks.iter().enumerate().map(|(at, &stack)| {
+        if let Some(&ahead) = stacks.get(at + AHEAD) {
+            arch::prefetch(ahead.cast());
+        }
+        stack
     })
 }
 
@@ -271,18 +288,13 @@ impl Heap {
     ) -> Result<usize, TrapCode> {
         let (refs, bits, length) = self.bound(parts)?;
         for i in 0..length {
-            let reference = self.word(refs + 4 * i);
-            // SAFETY: an element of an array that was checked; elements are aligned to 8.
-            let number = unsafe {
-                let at = self.base().add((bits + 16 * i) as usize);
-                at.cast::<u128>().read_unaligned()
-            };
+            let BoundValue { reference, bits } = self.bound_at((refs, bits), i);
             let value = if reference == 0 {
-                ValRaw(number)
+                ValRaw(bits)
             } else if reference & I31_BIT == 0 {
                 ValRaw(u128::from(reference))
             } else {
-                let func = self.funcs.get(number as u32);
+                let func = self.funcs.get(bits as u32);
                 ValRaw::funcref(func.ok_or(TrapCode::HeapCorruption)?)
             };
             // SAFETY: the caller's promise.
@@ -329,7 +341,7 @@ impl Heap {
         })?;
         let cont = held[0];
         let parts = self.cont(cont).map_err(|_| HeapError::Corrupt)?;
-        let old = self.bound(&parts).map_err(|_| HeapError::Corrupt)?;
+        let (old_refs, old_bits, _) = self.bound(&parts).map_err(|_| HeapError::Corrupt)?;
         self.set_word(new, CONT_TYPE.0);
         self.set_word(new + 4, ContLayout::SIZE);
         self.set_word(new + ContLayout::STACK, parts.stack);
@@ -338,24 +350,44 @@ impl Heap {
         self.set_word(new + ContLayout::BITS, arrays[1]);
         self.set_word(new + ContLayout::TYPE, ty.0);
         if total > 0 {
-            let (refs, bits) = (arrays[0] + HEADER_SIZE, arrays[1] + HEADER_SIZE);
+            let elements = (arrays[0] + HEADER_SIZE, arrays[1] + HEADER_SIZE);
             for i in 0..before {
-                self.set_word(refs + 4 * i, self.word(old.0 + 4 * i));
-                for word in 0..4 {
-                    let value = self.word(old.1 + 16 * i + 4 * word);
-                    self.set_word(bits + 16 * i + 4 * word, value);
-                }
+                self.set_bound(elements, i, self.bound_at((old_refs, old_bits), i));
             }
             for (i, value) in (before..total).zip(bound) {
                 let reference = held[1 + (i - before) as usize];
-                self.set_word(refs + 4 * i, reference);
-                for word in 0..4 {
-                    let bits_now = (value.bits >> (32 * word)) as u32;
-                    self.set_word(bits + 16 * i + 4 * word, bits_now);
-                }
+                self.set_bound(
+                    elements,
+                    i,
+                    BoundValue {
+                        reference,
+                        ..*value
+                    },
+                );
             }
         }
         Ok((cont, new))
+    }
+
+    /// A bound argument, of those whose elements begin here, and are there.
+    fn bound_at(&self, (refs, bits): (u32, u32), index: u32) -> BoundValue {
+        let words =
+            (0..4).map(|word| u128::from(self.word(bits + 16 * index + 4 * word)) << (32 * word));
+        BoundValue {
+            reference: self.word(refs + 4 * index),
+            bits: words.sum(),
+        }
+    }
+
+    /// Writes a bound argument, as [`Heap::bound_at`] reads it.
+    fn set_bound(&mut self, (refs, bits): (u32, u32), index: u32, value: BoundValue) {
+        self.set_word(refs + 4 * index, value.reference);
+        for word in 0..4 {
+            self.set_word(
+                bits + 16 * index + 4 * word,
+                (value.bits >> (32 * word)) as u32,
+            );
+        }
     }
 
     /// An array of a type that no guest sees, filled with zeroes.

@@ -135,7 +135,7 @@ impl LiveMap {
 
     /// Where the object at `at` goes, if it is live.
     pub(super) fn fate(&self, at: u32) -> Option<u32> {
-        (at >= FIRST && self.is_live(at)).then(|| self.new_place(at))
+        self.is_live(at).then(|| self.new_place(at))
     }
 
     /// Ends a collection: forgets everything.

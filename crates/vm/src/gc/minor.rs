@@ -212,6 +212,31 @@ impl Evacuation<'_> {
         unsafe { settle_ran(self.ctx, |owner| owner >= YOUNG) };
     }
 
+    /// Visits the slots that are remembered: in old objects, or in tables.
+    ///
+    /// # Safety
+    ///
+    /// Slots outside of the heap's range must be valid; within it, they may be anything.
+    unsafe fn scan_remembered(&mut self, slots: &[u64]) {
+        let heap_start = self.base.addr();
+        for (position, &slot) in slots.iter().enumerate() {
+            if let Some(&ahead) = slots.get(position + AHEAD) {
+                arch::prefetch(ptr::with_exposed_provenance(ahead as usize));
+            }
+            let offset = (slot as usize).wrapping_sub(heap_start);
+            let is_old = offset >= FIRST as usize && offset + 4 <= self.begin as usize;
+            if offset >= RANGE {
+                // SAFETY: the caller's promise.
+                unsafe { self.visit(ptr::with_exposed_provenance_mut(slot as usize)) };
+            } else if is_old && offset.is_multiple_of(4) {
+                // SAFETY: within the old space, which is accessible.
+                unsafe { self.visit(self.base.add(offset).cast()) };
+            } else {
+                self.report();
+            }
+        }
+    }
+
     /// Visits every object of the old space; `end` is where they ended before.
     fn scan_old(&mut self, end: u32) {
         let mut at = FIRST;
@@ -253,8 +278,7 @@ impl Heap {
         self.stats.minor += 1;
         self.hurry = false;
         let (begin, used) = (self.old_end, self.young_end() - YOUNG);
-        let heap_start = self.base().addr();
-        let remembered = std::mem::take(&mut self.remembered.overflowed);
+        let overflowed = std::mem::take(&mut self.remembered.overflowed);
         let slots = self.remembered_slots() as *const [u64];
         let mut evacuation = Evacuation {
             base: self.base(),
@@ -275,27 +299,13 @@ impl Heap {
             }
             self.handles.visit(false, |slot| evacuation.visit(slot));
             evacuation.scan_ran_stacks();
-            if remembered {
+            if overflowed {
                 evacuation.scan_old(begin);
                 for slot in roots.all() {
                     evacuation.visit(slot);
                 }
             }
-            let slots = &*slots;
-            for (position, &slot) in slots.iter().enumerate() {
-                if let Some(&ahead) = slots.get(position + AHEAD) {
-                    arch::prefetch(ptr::with_exposed_provenance(ahead as usize));
-                }
-                let offset = (slot as usize).wrapping_sub(heap_start);
-                let is_old = offset >= FIRST as usize && offset + 4 <= begin as usize;
-                if offset >= RANGE {
-                    evacuation.visit(ptr::with_exposed_provenance_mut(slot as usize));
-                } else if is_old && offset.is_multiple_of(4) {
-                    evacuation.visit(evacuation.base.add(offset).cast());
-                } else {
-                    evacuation.report();
-                }
-            }
+            evacuation.scan_remembered(&*slots);
         }
         evacuation.scan_copies();
         evacuation.recycle_stacks();

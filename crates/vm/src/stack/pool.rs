@@ -6,9 +6,12 @@
 //! ```
 //!
 //! A slab is mapped as a whole, readable and writable, and commits memory as it is touched. Guards are
-//! installed one at a time when a stack is first used; with `MADV_GUARD_INSTALL` this splits no mapping, so
+//! installed by the batch, before stacks are first used; with `MADV_GUARD_INSTALL` this splits no mapping, so
 //! that there is no limit but memory to the number of stacks. Because of the guards, the stacks' ends
 //! are an odd number of pages apart, and do not compete for the same few sets of a cache.
+//!
+//! Most of what a fresh stack costs is its first page, about 1.5 us: to have the system make the first pages of
+//! many stacks with one call (`MADV_POPULATE_WRITE`) was measured to cost the same.
 //!
 //! # Invariants
 //!
