@@ -72,7 +72,7 @@ impl Reservation {
     ///
     /// When the system has no such range left, or refuses another mapping.
     pub(crate) fn new(len: usize) -> io::Result<Reservation> {
-        Reservation::map(len, Protection::None)
+        Reservation::map(0, len, Protection::None)
     }
 
     /// Maps `len` zero bytes, readable and writable; memory is committed as it is touched.
@@ -81,28 +81,37 @@ impl Reservation {
     ///
     /// As [`Reservation::new`].
     pub(crate) fn new_zeroed(len: usize) -> io::Result<Reservation> {
-        Reservation::map(len, Protection::ReadWrite)
+        Reservation::map(0, len, Protection::ReadWrite)
     }
 
-    fn map(len: usize, protection: Protection) -> io::Result<Reservation> {
+    /// Maps `len` bytes, at `wish` if it is not 0 and they are unused there.
+    fn map(wish: usize, len: usize, protection: Protection) -> io::Result<Reservation> {
         assert!(len > 0 && len.is_multiple_of(PAGE_SIZE));
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         let protection = protection.map_flags();
         // SAFETY: the system chooses an unused range, so nothing existing changes.
-        let base = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, protection, flags)? };
+        let base = unsafe {
+            let wish = ptr::without_provenance_mut(wish);
+            rustix::mm::mmap_anonymous(wish, len, protection, flags)?
+        };
         let base = NonNull::new(base.cast()).expect("a mapping never begins at null");
         Ok(Reservation { base, len })
     }
 
     /// Reserves `len` bytes that begin at a multiple of `alignment` (a power of two, at least a
-    /// page).
+    /// page): at `wish`, a multiple of a page, or soon after, if they are unused there; anywhere otherwise.
     ///
     /// # Errors
     ///
     /// As [`Reservation::new`].
-    pub(crate) fn new_aligned(len: usize, alignment: usize) -> io::Result<Reservation> {
+    pub(crate) fn new_aligned(
+        wish: usize,
+        len: usize,
+        alignment: usize,
+    ) -> io::Result<Reservation> {
         assert!(alignment.is_power_of_two() && alignment >= PAGE_SIZE);
-        let whole = Reservation::new(len.checked_add(alignment).ok_or(io::Errno::NOMEM)?)?;
+        let room = len.checked_add(alignment).ok_or(io::Errno::NOMEM)?;
+        let whole = Reservation::map(wish, room, Protection::None)?;
         let start = whole.start();
         let aligned = start.next_multiple_of(alignment);
         let base = whole.ptr_at(aligned - start);
@@ -424,7 +433,7 @@ mod tests {
     #[test]
     fn aligned_reservations_are_aligned_and_whole() {
         for alignment in [PAGE_SIZE, 1 << 16, 1 << 21] {
-            let pages = Reservation::new_aligned(3 << 16, alignment).unwrap();
+            let pages = Reservation::new_aligned(0, 3 << 16, alignment).unwrap();
             assert!(pages.start().is_multiple_of(alignment));
             // SAFETY: nobody else uses this reservation.
             unsafe {
