@@ -227,8 +227,8 @@ pub struct BuiltinTable {
     /// results are in its values.
     pub host_failed: RawFunction,
     /// Calls [`crate::vmctx::Activation::native_callee`], a C function, on the native stack, with the
-    /// arguments it is called with itself, which are a context and at most seven others; returns what that
-    /// function returns. To be used while a pool stack runs.
+    /// arguments it is called with itself, which are in registers: a context and at most [`MAX_PARAMS`] others;
+    /// returns what that function returns. To be used while a pool stack runs.
     pub native_call: RawFunction,
     /// Switches stacks: `(to: *mut VmStack, store: *mut VmStoreCtx, first: u64, second: u64)`, in the
     /// `tail` convention, from a `try_call`. Returns when something switches back, and then gives the two
@@ -240,6 +240,17 @@ pub struct BuiltinTable {
     /// The builtins, indexed by [`Builtin`].
     pub functions: [RawFunction; BUILTIN_COUNT],
 }
+
+/// How many parameters a builtin may have after the vmctx: all arguments are passed in registers.
+pub const MAX_PARAMS: usize = 5;
+
+const _: () = {
+    let mut at = 0;
+    while at < BUILTIN_COUNT {
+        assert!(Builtin::ALL[at].signature().params.len() <= MAX_PARAMS);
+        at += 1;
+    }
+};
 
 impl BuiltinTable {
     /// The offset of [`BuiltinTable::raise`], in bytes.

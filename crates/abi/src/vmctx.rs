@@ -154,7 +154,7 @@ pub const VAL_RAW_SIZE: u32 = size_of::<ValRaw>() as u32;
 #[derive(Debug)]
 #[repr(C)]
 pub struct VmStoreCtx {
-    /// The lowest stack pointer that a prologue accepts.
+    /// The lowest stack pointer that a prologue accepts: that of `current_stack`, and as meaningful.
     pub stack_limit: usize,
     /// The innermost activation, or null.
     pub activation: *mut Activation,
@@ -261,9 +261,8 @@ pub struct Activation {
     pub exit_fp: usize,
     /// The return address in that frame.
     pub exit_pc: usize,
-    /// The stack limit to restore when this activation ends.
-    pub previous_stack_limit: usize,
-    /// The current stack to restore when this activation ends: where the one below it was left.
+    /// The current stack to restore when this activation ends, with its limit: where the one below it was
+    /// left. Means nothing when there is none.
     pub previous_stack: *mut VmStack,
     /// The C function that [`BuiltinTable::native_call`] is to call.
     pub native_callee: *const u8,
@@ -271,16 +270,8 @@ pub struct Activation {
     pub suspension: *mut VmSuspension,
 }
 
-/// The signature of an entry stub, in the platform's C convention.
-///
-/// It calls `callee` with arguments from `values` and writes the results there from its start.
-/// Returns [`crate::builtin::STATUS_OK`], or [`crate::builtin::STATUS_RAISE`] when compiled code was
-/// left by a trap or an exception: then the reason is in the store.
-pub type EntryStub = unsafe extern "C" fn(
-    activation: *mut Activation,
-    callee: *const VmFuncRef,
-    values: *mut ValRaw,
-) -> u64;
+// A stub compares addresses to know whether a native stack runs.
+const _: () = assert!(offset_of!(Activation, native) == 0);
 
 /// A function as compiled code and the host see it. References to functions are pointers to this.
 #[derive(Clone, Copy, Debug)]
@@ -290,7 +281,13 @@ pub struct VmFuncRef {
     pub code: *const u8,
     /// The context to pass.
     pub context: *mut ContextHeader,
-    /// The entry stub ([`EntryStub`]) for the function's type.
+    /// The entry stub for the function's type: `(activation: *mut Activation, callee: *const VmFuncRef,
+    /// values: *mut ValRaw) -> u64`, as in the platform's C convention, but no register is kept except for the
+    /// stack and frame pointers.
+    ///
+    /// It calls `callee` with arguments from `values` and writes the results there from its start.
+    /// Returns [`crate::builtin::STATUS_OK`], or [`crate::builtin::STATUS_RAISE`] when compiled code was
+    /// left by a trap or an exception: then the reason is in the store.
     pub entry: *const u8,
     /// The function's type.
     pub type_id: TypeId,

@@ -303,7 +303,10 @@ impl Val {
                 abi::ValType::F32 => Val::F32(at.cast::<u32>().read()),
                 abi::ValType::F64 => Val::F64(at.cast::<u64>().read()),
                 abi::ValType::V128 => Val::V128(V128((*at).get_v128())),
-                abi::ValType::Ref(r) => Ref::from_abi(store, *at, r).into(),
+                abi::ValType::Ref(r) => {
+                    let raw = ValRaw::u64(at.cast::<u64>().read());
+                    Ref::from_abi(store, raw, r).into()
+                }
             }
         }
     }

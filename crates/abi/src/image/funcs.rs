@@ -18,7 +18,7 @@ use crate::index::{DefinedFuncIndex, FuncIndex, TypeIndex};
 pub enum CodeKind {
     /// A function that the module defines.
     Wasm(DefinedFuncIndex),
-    /// The entry stub of a function type ([`crate::vmctx::EntryStub`]).
+    /// The entry stub of a function type ([`crate::vmctx::VmFuncRef::entry`]).
     Entry(TypeIndex),
     /// The exit stub of a function type: what a host function's `code` is.
     Exit(TypeIndex),

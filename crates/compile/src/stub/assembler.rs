@@ -1,10 +1,11 @@
 //! What the stubs have in common: access to the runtime's structures, to values in memory, the
 //! record of an exit, and raising.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
     AbiParam, Block, BlockArg, Function, GlobalValueData, InstBuilder, MemFlagsData, Signature,
-    TrapCode, Type, Value,
+    StackSlot, StackSlotData, StackSlotKind, TrapCode, Type, Value,
 };
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -14,6 +15,14 @@ use sarsen_abi::vmctx::{VAL_RAW_SIZE, offset};
 
 /// The type of pointers.
 pub(super) const POINTER: Type = I64;
+
+/// Where code runs.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    store: Value,
+    /// The innermost activation.
+    activation: Value,
+}
 
 /// Writes the code of one stub.
 pub(super) struct Assembler<'f> {
@@ -107,16 +116,34 @@ impl<'f> Assembler<'f> {
         func.stack_limit = Some(limit);
     }
 
-    /// Records in the store's activation that WebAssembly code is left: the frame pointer and the
-    /// return address of this stub's caller.
-    pub(super) fn record_exit(&mut self, context: Value) {
+    /// Where the code of this context runs.
+    pub(super) fn place(&mut self, context: Value) -> Place {
         let store = self.load(POINTER, context, offset::CONTEXT_STORE);
         let activation = self.load(POINTER, store, offset::STORE_ACTIVATION);
+        Place { store, activation }
+    }
+
+    /// Records in the activation that WebAssembly code is left: the frame pointer and the return address of
+    /// this stub's caller.
+    pub(super) fn record_exit(&mut self, place: Place) {
         let own_fp = self.builder.ins().get_frame_pointer(POINTER);
         let exit_fp = self.load(POINTER, own_fp, 0);
-        self.store(exit_fp, activation, offset::ACTIVATION_EXIT_FP);
-        let exit_pc = self.builder.ins().get_return_address(POINTER);
-        self.store(exit_pc, activation, offset::ACTIVATION_EXIT_PC);
+        self.store(exit_fp, place.activation, offset::ACTIVATION_EXIT_FP);
+        let exit_pc = self.load(POINTER, own_fp, POINTER.bytes() as i32);
+        self.store(exit_pc, place.activation, offset::ACTIVATION_EXIT_PC);
+    }
+
+    /// Keeps a value in the frame, for code that hardly ever runs: so that no register has to be saved for it.
+    pub(super) fn keep(&mut self, value: Value) -> StackSlot {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, POINTER.bytes(), 3);
+        let slot = self.builder.create_sized_stack_slot(slot);
+        self.builder.ins().stack_store(POINTER, value, slot, 0);
+        slot
+    }
+
+    /// What was kept.
+    pub(super) fn kept(&mut self, slot: StackSlot) -> Value {
+        self.builder.ins().stack_load(POINTER, POINTER, slot, 0)
     }
 
     /// Calls a C function, and returns its results.
@@ -127,19 +154,20 @@ impl<'f> Assembler<'f> {
     }
 
     /// Calls a C function of the host's or the runtime's, and returns its results: on the native stack,
-    /// wherever we are. The first argument must be the context, and there are seven more at most.
+    /// wherever we are. The first argument must be the context, and all must be passed in registers.
     pub(super) fn call_host(
         &mut self,
+        place: Place,
         sig: Signature,
         callee: Value,
         args: &[Value],
     ) -> Vec<Value> {
-        debug_assert!(args.len() <= 8);
+        debug_assert!(args.len() <= sarsen_abi::builtin::MAX_PARAMS + 1);
         let context = args[0];
-        let store = self.load(POINTER, context, offset::CONTEXT_STORE);
+        let Place { store, activation } = place;
         let current = self.load(POINTER, store, offset::STORE_CURRENT_STACK);
-        // Only a native stack has no parent.
-        let parent = self.load(POINTER, current, offset::STACK_PARENT);
+        // The native stack's block begins the activation.
+        let is_native = self.builder.ins().icmp(IntCC::Equal, current, activation);
         let direct = self.builder.create_block();
         let elsewhere = self.builder.create_block();
         let done = self.builder.create_block();
@@ -149,10 +177,11 @@ impl<'f> Assembler<'f> {
             .iter()
             .map(|result| self.builder.append_block_param(done, result.value_type))
             .collect();
-        self.builder.ins().brif(parent, elsewhere, &[], direct, &[]);
+        self.builder
+            .ins()
+            .brif(is_native, direct, &[], elsewhere, &[]);
 
         self.builder.switch_to_block(elsewhere);
-        let activation = self.load(POINTER, store, offset::STORE_ACTIVATION);
         self.store(callee, activation, offset::ACTIVATION_NATIVE_CALLEE);
         let builtins = self.load(POINTER, context, offset::CONTEXT_BUILTINS);
         let at = BuiltinTable::NATIVE_CALL_OFFSET as i32;
@@ -169,14 +198,24 @@ impl<'f> Assembler<'f> {
         results
     }
 
-    /// Goes on when `status` is `STATUS_OK`, and leaves WebAssembly code otherwise.
-    pub(super) fn raise_unless_ok(&mut self, status: Value, context: Value) {
-        let raise = self.builder.create_block();
+    /// Goes on when `status` is `STATUS_OK`, and leaves WebAssembly code otherwise. The context must have been
+    /// kept.
+    pub(super) fn raise_unless_ok(&mut self, status: Value, context: StackSlot) {
+        self.unless_ok(status, |asm, _| {
+            let context = asm.kept(context);
+            asm.raise(context);
+        });
+    }
+
+    /// Goes on, in the block that `otherwise` is given, when `status` is `STATUS_OK`, and does `otherwise` if it
+    /// is not, which must end the block that it begins in.
+    pub(super) fn unless_ok(&mut self, status: Value, otherwise: impl FnOnce(&mut Self, Block)) {
+        let failed = self.builder.create_block();
         let go_on = self.builder.create_block();
-        self.builder.set_cold_block(raise);
-        self.builder.ins().brif(status, raise, &[], go_on, &[]);
-        self.builder.switch_to_block(raise);
-        self.raise(context);
+        self.builder.set_cold_block(failed);
+        self.builder.ins().brif(status, failed, &[], go_on, &[]);
+        self.builder.switch_to_block(failed);
+        otherwise(self, go_on);
         self.builder.switch_to_block(go_on);
     }
 

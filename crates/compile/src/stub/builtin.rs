@@ -17,15 +17,17 @@ pub(super) fn build(asm: &mut Assembler<'_>, builtin: Builtin) {
     let row = builtin.signature();
     let params = asm.params();
     let vmctx = params[0];
+    let place = asm.place(vmctx);
     // Nobody looks at the stack while one runs that can neither collect nor fail.
     if row.collects || row.traps {
-        asm.record_exit(vmctx);
+        asm.record_exit(place);
     }
+    let kept = row.traps.then(|| asm.keep(vmctx));
     let table = asm.load(POINTER, vmctx, offset::CONTEXT_BUILTINS);
     let function = asm.load(POINTER, table, BuiltinTable::offset(builtin) as i32);
-    let returned = asm.call_host(function_signature(&row), function, &params);
+    let returned = asm.call_host(place, function_signature(&row), function, &params);
     let mut result = row.result.map(|_| returned[0]);
-    if row.traps {
+    if let Some(vmctx) = kept {
         let status = *returned.last().expect("what may fail returns a status");
         asm.raise_unless_ok(status, vmctx);
         if row.result == Some(MachineType::I32) {

@@ -1,16 +1,16 @@
 //! Entry stubs: how the host calls a WebAssembly function of a type it knows.
 //!
 //! ```text
-//!   u64 entry(activation, callee, values)                  system_v
+//!   u64 entry(activation, callee, values)                  C's, but keeps no registers
 //!     activation.entry_fp = own frame pointer
 //!     results = try_call callee.code(callee.context, values...)    tail
 //!       returned: values... = results; return STATUS_OK
 //!       left:     return STATUS_RAISE
 //! ```
 //!
-//! A `try_call` in the `tail` convention clobbers every register on both of its edges, so Cranelift
-//! saves all callee-saved registers of the C convention in the stub's prologue. So whoever lands on
-//! the exceptional edge needs to set pc, sp and fp only; they restore everything else.
+//! A `try_call` in the `tail` convention clobbers every register on both of its edges. So whoever lands on the
+//! exceptional edge needs to set pc, sp and fp only. The stub does not save the registers that C keeps: its
+//! caller does, who knows which of them hold anything.
 
 use super::assembler::{Assembler, POINTER};
 use super::c_signature;
@@ -19,13 +19,17 @@ use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
     BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, InstBuilder, Signature, Value,
 };
+use cranelift_codegen::isa::CallConv;
 use sarsen_abi::builtin::{STATUS_OK, STATUS_RAISE};
 use sarsen_abi::types::FuncType;
 use sarsen_abi::vmctx::offset;
 
-/// The signature of every entry stub: `sarsen_abi::vmctx::EntryStub`.
+/// The signature of every entry stub: [`sarsen_abi::vmctx::VmFuncRef::entry`].
 pub(super) fn signature() -> Signature {
-    c_signature([POINTER, POINTER, POINTER], [I64])
+    let mut signature = c_signature([POINTER, POINTER, POINTER], [I64]);
+    // Differs from C's, with these parameters and this result, in that no register is kept.
+    signature.call_conv = CallConv::Winch;
+    signature
 }
 
 /// Writes the entry stub of a function type.

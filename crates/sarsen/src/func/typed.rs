@@ -125,7 +125,7 @@ pub(crate) unsafe fn check_values(
     for (index, (&wanted, &given)) in wanted.iter().zip(given).enumerate() {
         let scope = store.scope();
         // SAFETY: the caller's promise.
-        let value = unsafe { Val::from_abi(store, values.add(index).read(), given) };
+        let value = unsafe { Val::read_raw(store, values.add(index), given) };
         let matches = value.matches_abi(store, wanted);
         let mismatch = match matches {
             Ok(true) => None,

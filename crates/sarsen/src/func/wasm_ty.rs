@@ -299,6 +299,23 @@ pub unsafe trait WasmResults: WasmParams {
     unsafe fn load(store: &mut StoreOpaque, values: *const ValRaw) -> Self;
 }
 
+/// Writes as much of a value as there is in it: nobody reads more.
+///
+/// # Safety
+///
+/// There must be room for it.
+#[inline(always)]
+unsafe fn write<T: WasmTy>(raw: ValRaw, at: *mut ValRaw) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if matches!(T::TYPE, abi::ValType::V128) {
+            at.write(raw);
+        } else {
+            at.cast::<u64>().write(raw.get_u64());
+        }
+    }
+}
+
 // SAFETY: one value of its type is written.
 unsafe impl<T: WasmTy> WasmParams for T {
     type Values = [ValRaw; 1];
@@ -308,7 +325,7 @@ unsafe impl<T: WasmTy> WasmParams for T {
     unsafe fn store(self, store: &mut StoreOpaque, values: *mut ValRaw) -> Result<()> {
         let raw = self.into_raw(store)?;
         // SAFETY: there is room for one.
-        unsafe { values.write(raw) };
+        unsafe { write::<T>(raw, values) };
         Ok(())
     }
 }
@@ -337,7 +354,7 @@ macro_rules! lists {
                 $(
                     let raw = $arg.into_raw(store)?;
                     // SAFETY: there is room for all of them.
-                    unsafe { values.add(at).write(raw) };
+                    unsafe { write::<$arg>(raw, values.add(at)) };
                     at += 1;
                 )*
                 Ok(())

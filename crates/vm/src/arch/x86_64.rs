@@ -1,7 +1,7 @@
 //! x86-64, System V.
 //!
-//! Three routines switch stacks, in `x86_64_stacks.rs`. Two routines leave compiled code; [`raise_routine`] and [`landing_routine`] define them. Both run on top of the frames
-//! that they abandon, call a Rust function which decides where execution goes on, and go there:
+//! Two routines leave compiled code; [`raise_routine`] and [`landing_routine`] define them. Both run on top of
+//! the frames that they abandon, call a Rust function which decides where execution goes on, and go there:
 //!
 //! ```text
 //!            raise                                  landing after a fault
@@ -21,6 +21,7 @@
 //! Afterwards rsp, rbp, rip and rax are those of [`Resume`]. All other registers are undefined: what lies
 //! there (the exceptional edge of a `try_call`) assumes nothing of them.
 
+use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, offset};
 use std::arch::x86_64::__cpuid_count;
 
 /// Where execution goes on after compiled code has been left.
@@ -96,6 +97,60 @@ macro_rules! landing_routine {
     };
 }
 pub(crate) use landing_routine;
+
+/// Pushes all registers that C keeps, but for rbp.
+macro_rules! save_registers {
+    () => {
+        "push rbx\n push r12\n push r13\n push r14\n push r15"
+    };
+}
+pub(crate) use save_registers;
+
+/// Pops what [`save_registers`] has pushed.
+macro_rules! restore_registers {
+    () => {
+        "pop r15\n pop r14\n pop r13\n pop r12\n pop rbx"
+    };
+}
+pub(crate) use restore_registers;
+
+/// Calls a function's entry stub ([`VmFuncRef::entry`]). As that keeps no registers, the compiler saves those
+/// that the caller needs, and no more.
+///
+/// # Safety
+///
+/// `callee` must be alive and of the store whose innermost activation `activation` is; `values` must hold its
+/// arguments, and have room for its results.
+#[inline(always)]
+pub(crate) unsafe fn call_entry(
+    activation: *mut Activation,
+    callee: *const VmFuncRef,
+    values: *mut ValRaw,
+) -> u64 {
+    let status;
+    // SAFETY: a call with the arguments and clobbers of the stub's signature; the rest is the caller's promise.
+    unsafe {
+        std::arch::asm!(
+            // Reserved by the compiler; twice, because the stack is to be aligned.
+            "push rbx",
+            "push rbx",
+            "call [rsi + {entry}]",
+            "pop rbx",
+            "pop rbx",
+            entry = const offset::FUNCREF_ENTRY,
+            inout("rdi") activation => _,
+            inout("rsi") callee => _,
+            inout("rdx") values => _,
+            lateout("rax") status,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+    status
+}
 
 /// The stack pointer, a little below that of the caller.
 #[inline(always)]

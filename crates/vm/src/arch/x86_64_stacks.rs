@@ -5,6 +5,7 @@
 //! address; and where a stack goes on it is entered by an indirect jump, because a `ret` that belongs to
 //! no `call` would be predicted wrong.
 
+use super::{restore_registers, save_registers};
 use sarsen_abi::stack::RETURNED;
 use sarsen_abi::vmctx::{Activation, offset};
 
@@ -57,9 +58,8 @@ switch_routine! {
 ///
 /// ```text
 ///   pool stack                        native stack
-///   | arguments 7 and 8 |             | where it was left      | <- native_sp
-///   | return address    |             | activation, twice      |
-///   | caller's rbp      | <- rbp      | arguments 7 and 8      |
+///   | return address    |             | where it was left      | <- native_sp
+///   | caller's rbp      | <- rbp      | activation, twice      |
 ///   | rbx, r12 to r15   |             | return address         |
 ///                                     | the C function's frame |
 /// ```
@@ -78,10 +78,8 @@ pub(crate) unsafe extern "C" fn native_call() {
         "and rsp, -16",
         "push r10",
         "push r10",
-        "push [rbp + 24]",
-        "push [rbp + 16]",
         "call rax",
-        "mov r10, [rsp + 16]",
+        "mov r10, [rsp]",
         "mov r11, [r10 + {suspension}]",
         "mov rsp, rbp",
         "test r11, r11",
@@ -92,11 +90,7 @@ pub(crate) unsafe extern "C" fn native_call() {
         "3:",
         "cmp qword ptr [r11 + {waits}], 0",
         "je 2b",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        save_registers!(),
         "mov [r11 + {wait_sp}], rsp",
         "mov rcx, [r10 + {native_pc}]",
         "mov rsp, [r10 + {native_sp}]",
@@ -127,11 +121,7 @@ pub(crate) unsafe extern "C" fn enter_base(
 ) -> u64 {
     core::arch::naked_asm!(
         "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        save_registers!(),
         "sub rsp, 8",
         "lea rax, [rip + 2f]",
         "mov [rdi + {native_pc}], rax",
@@ -144,11 +134,7 @@ pub(crate) unsafe extern "C" fn enter_base(
         "jmp r10",
         "2:",
         "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
+        restore_registers!(),
         "pop rbp",
         "ret",
         native_pc = const offset::ACTIVATION_NATIVE_PC,
@@ -162,11 +148,13 @@ pub(crate) unsafe extern "C" fn enter_base(
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn begin_base() {
     core::arch::naked_asm!(
-        "mov rbx, rdi",
+        "push rdi",
+        "push rdi",
         "mov rdi, rax",
         "mov rsi, [rax + {func}]",
         "mov rdx, [rax + {buffer}]",
         "call [rsi + {entry}]",
+        "pop rbx",
         "mov rcx, [rbx + {native_pc}]",
         "mov rsp, [rbx + {native_sp}]",
         "mov rbp, [rbx + {native_fp}]",
@@ -183,9 +171,7 @@ pub(crate) unsafe extern "C" fn begin_base() {
 /// Where code goes on that waits in [`native_call`]: returns rax and rdx to the stub. From [`enter_base`].
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn answer() {
-    core::arch::naked_asm!(
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret",
-    )
+    core::arch::naked_asm!(restore_registers!(), "pop rbp", "ret",)
 }
 
 /// Where a stack begins, and ends: calls its function's entry stub, puts the stack on the store's list of
@@ -198,11 +184,13 @@ macro_rules! start_routine {
         pub(crate) unsafe extern "C" fn $start() -> ! {
             use ::sarsen_abi::vmctx::offset;
             ::core::arch::naked_asm!(
-                "mov rbx, rdi",
-                "mov r12, rsi",
+                "push rsi",
+                "push rdi",
                 "mov rsi, [rdi + {func}]",
                 "mov rdx, [rdi + {buffer}]",
                 "call [rsi + {entry}]",
+                "pop rbx",
+                "pop r12",
                 "mov r13, [rbx + {parent}]",
                 "mov rax, [r12 + {free}]",
                 "mov [rbx + {next}], rax",

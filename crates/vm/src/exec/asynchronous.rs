@@ -20,7 +20,7 @@
 //! - Only the innermost activation can wait. One that is not an asynchronous call's never does.
 
 use super::Unwound;
-use super::enter::{Stay, stack_limit, unwound};
+use super::enter::{Stay, leave_to_previous, stack_limit, unwound};
 use super::resume::{Prepared, Resumed, failed, link};
 use super::thread;
 use crate::arch::{self, ResumeArguments};
@@ -362,7 +362,6 @@ impl Linked {
             (*activation).native.stack_limit = limit;
             (*activation).previous = (*ctx).activation;
             (*activation).previous_stack = (*ctx).current_stack;
-            (*activation).previous_stack_limit = (*ctx).stack_limit;
             (*state).context = ptr::from_mut(context).cast();
             let current = (*state).current;
             (*ctx).activation = activation;
@@ -388,9 +387,7 @@ impl Drop for Linked {
                 (*self.state).current = (*self.ctx).current_stack;
             }
             (*self.state).context = ptr::null_mut();
-            (*self.ctx).activation = (*activation).previous;
-            (*self.ctx).current_stack = (*activation).previous_stack;
-            (*self.ctx).stack_limit = (*activation).previous_stack_limit;
+            leave_to_previous(self.ctx, activation);
             (*thread::this()).store.set(self.outer);
         }
     }

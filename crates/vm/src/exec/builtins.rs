@@ -62,8 +62,7 @@ macro_rules! c_function {
         unsafe extern "C" fn $name(vmctx: *mut VmCtxHeader, $($param: machine!($pty)),*) -> u64 {
             // SAFETY: compiled code passes its own vmctx, and its store is alive while it runs.
             let instance = unsafe { Instance::from_vmctx(vmctx) };
-            // SAFETY: as above; whatever was borrowed of the store has ended with the call.
-            match unsafe { caught(instance.store(), || calls::$name(instance, $($param),*)) } {
+            match run(instance, || calls::$name(instance, $($param),*)) {
                 Ok(()) => STATUS_OK,
                 Err(status) => status,
             }
@@ -76,9 +75,8 @@ macro_rules! c_function {
         ) -> BuiltinReturn {
             // SAFETY: compiled code passes its own vmctx, and its store is alive while it runs.
             let instance = unsafe { Instance::from_vmctx(vmctx) };
-            // SAFETY: as above; whatever was borrowed of the store has ended with the call.
             let result: Result<machine!($result), u64> =
-                unsafe { caught(instance.store(), || calls::$name(instance, $($param),*)) };
+                run(instance, || calls::$name(instance, $($param),*));
             match result {
                 Ok(value) => BuiltinReturn { value: u64::from(value), status: STATUS_OK },
                 Err(status) => BuiltinReturn { value: 0, status },
@@ -105,6 +103,13 @@ macro_rules! table {
 }
 
 for_each_builtin!(table);
+
+/// Runs a builtin that may fail.
+fn run<R>(instance: &Instance, call: impl FnOnce() -> Result<R, Reason>) -> Result<R, u64> {
+    // SAFETY: the store of an instance whose compiled code is running is alive, and whatever `call`
+    // borrowed of it has ended.
+    unsafe { caught(instance.store(), call) }
+}
 
 /// The builtins, as Rust functions.
 mod calls {

@@ -30,7 +30,7 @@ use crate::arch;
 use crate::instance::{Reason, Store};
 use sarsen_abi::TrapCode;
 use sarsen_abi::builtin::STATUS_OK;
-use sarsen_abi::vmctx::{Activation, EntryStub, ValRaw, VmFuncRef};
+use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx};
 use std::mem::MaybeUninit;
 use std::panic;
 use std::ptr::{self, NonNull};
@@ -50,6 +50,8 @@ pub struct Unwound {
 pub(super) struct Stay {
     /// First, because the store points to it.
     pub(super) activation: Activation,
+    /// What ran on the thread before, or null.
+    outer: *mut VmStoreCtx,
     /// Written by `landing`; uninitialized until then.
     pub(super) backtrace: MaybeUninit<Option<Box<Backtrace>>>,
 }
@@ -76,15 +78,50 @@ pub unsafe fn enter(
     callee: *const VmFuncRef,
     values: *mut ValRaw,
 ) -> Result<(), Box<Unwound>> {
-    // SAFETY: the caller's promise. `callee` is a function of this store, so its entry stub is an
-    // `EntryStub` and its code is alive; it gets back whatever happens.
+    // SAFETY: the caller's promise. `callee` is a function of this store, so that its code is alive; its entry
+    // stub gets back whatever happens.
     unsafe {
-        let limit = stack_limit(store)?;
-        activate(store, limit, |activation| {
-            let entry: EntryStub = std::mem::transmute((*callee).entry);
-            entry(activation, callee, values)
+        let room = room(store);
+        if room.sp <= room.limit {
+            return enter_slowly(store, room, callee, values);
+        }
+        activate(store, room.limit, |activation| {
+            arch::call_entry(activation, callee, values)
         })
     }
+}
+
+/// As [`enter()`], when the first calculation of the stack's limit left no room.
+///
+/// # Safety
+///
+/// As [`enter()`].
+#[cold]
+#[inline(never)]
+unsafe fn enter_slowly(
+    store: NonNull<Store>,
+    room: Room,
+    callee: *const VmFuncRef,
+    values: *mut ValRaw,
+) -> Result<(), Box<Unwound>> {
+    let limit = room.limit_on_slow_path()?;
+    // SAFETY: the caller's promise.
+    unsafe {
+        activate(store, limit, |activation| {
+            arch::call_entry(activation, callee, values)
+        })
+    }
+}
+
+/// What the stack limit of an activation is calculated from.
+struct Room {
+    sp: usize,
+    /// The limit of the activation that this one is nested in, or 0.
+    inherited: usize,
+    max_wasm_stack: usize,
+    reserve: usize,
+    /// The limit, if it is lower than `sp`.
+    limit: usize,
 }
 
 /// The stack limit of an activation that begins here.
@@ -96,8 +133,22 @@ pub unsafe fn enter(
 /// # Safety
 ///
 /// As [`enter()`].
-#[inline(always)]
 pub(super) unsafe fn stack_limit(store: NonNull<Store>) -> Result<usize, Box<Unwound>> {
+    // SAFETY: the caller's promise.
+    let room = unsafe { room(store) };
+    if room.sp <= room.limit {
+        return room.limit_on_slow_path();
+    }
+    Ok(room.limit)
+}
+
+/// Calculates the stack limit of an activation that begins here.
+///
+/// # Safety
+///
+/// As [`enter()`].
+#[inline(always)]
+unsafe fn room(store: NonNull<Store>) -> Room {
     // SAFETY: the store is alive, and the borrow ends here.
     let (ctx, max_wasm_stack, reserve) = unsafe {
         let store = store.as_ref();
@@ -124,10 +175,13 @@ pub(super) unsafe fn stack_limit(store: NonNull<Store>) -> Result<usize, Box<Unw
     let limit = inherited
         .max(sp.saturating_sub(max_wasm_stack))
         .max(thread.stack_low.get().saturating_add(reserve));
-    if sp <= limit {
-        return limit_on_slow_path(sp, inherited, max_wasm_stack, reserve);
+    Room {
+        sp,
+        inherited,
+        max_wasm_stack,
+        reserve,
+        limit,
     }
-    Ok(limit)
 }
 
 /// Runs compiled code in an activation of its own.
@@ -150,9 +204,6 @@ pub(super) unsafe fn activate(
     let ctx = unsafe { store.as_ref().ctx() };
     // SAFETY: this thread's own, used on this thread only.
     let thread = unsafe { &*thread::this() };
-    // SAFETY: the store is alive and ours to use.
-    let (previous, previous_stack_limit, previous_stack) =
-        unsafe { ((*ctx).activation, (*ctx).stack_limit, (*ctx).current_stack) };
     let mut stay = MaybeUninit::<Stay>::uninit();
     let stay = stay.as_mut_ptr();
     // SAFETY: the activation is linked exactly as long as `stay` lives. Compiled code gets back here
@@ -164,18 +215,15 @@ pub(super) unsafe fn activate(
         (*activation).native.first_tag = ptr::null();
         (*activation).native.stack_limit = limit;
         (*activation).suspension = ptr::null_mut();
-        (*activation).previous = previous;
-        (*activation).previous_stack_limit = previous_stack_limit;
-        (*activation).previous_stack = previous_stack;
+        (*activation).previous = (*ctx).activation;
+        (*activation).previous_stack = (*ctx).current_stack;
         (*ctx).activation = activation;
         (*ctx).current_stack = activation.cast();
         (*ctx).stack_limit = limit;
-        let outer = thread.store.replace(ctx);
+        (*stay).outer = thread.store.replace(ctx);
         let status = run(activation);
-        thread.store.set(outer);
-        (*ctx).activation = previous;
-        (*ctx).current_stack = previous_stack;
-        (*ctx).stack_limit = previous_stack_limit;
+        thread.store.set((*stay).outer);
+        leave_to_previous(ctx, activation);
         status
     };
     if status == STATUS_OK {
@@ -187,37 +235,58 @@ pub(super) unsafe fn activate(
     }))
 }
 
-/// The stack limit when the first calculation left no room: because this thread was never prepared,
-/// because the stack is another one than that of the outer activation, or because there is none.
-#[cold]
-#[inline(never)]
-fn limit_on_slow_path(
-    sp: usize,
-    inherited: usize,
-    max_wasm_stack: usize,
-    reserve: usize,
-) -> Result<usize, Box<Unwound>> {
-    thread::prepare();
-    let own = sp.saturating_sub(max_wasm_stack);
-    // A limit inherited from another stack means nothing: a host function may go on in another thread,
-    // or on a stack that it has made itself (a coroutine's, say).
-    let limit = match thread::native_stack() {
-        Some(stack) if stack.contains(&sp) => {
-            let inherited = Some(inherited).filter(|limit| stack.contains(limit));
-            own.max(stack.start.saturating_add(reserve))
-                .max(inherited.unwrap_or(0))
+/// Makes the activation below `activation` the innermost again, if there is one, on the stack where it was left.
+///
+/// What it needs is read again, and not kept: whatever lives in a register during a call has to be saved for
+/// it.
+///
+/// # Safety
+///
+/// `activation` must be the innermost of the store, and nothing stand on its stacks any more.
+#[inline(always)]
+pub(super) unsafe fn leave_to_previous(ctx: *mut VmStoreCtx, activation: *const Activation) {
+    // SAFETY: the caller's promise; the stack of a linked activation is alive.
+    unsafe {
+        let previous = (*activation).previous;
+        (*ctx).activation = previous;
+        // Without one, the stack and its limit mean nothing.
+        if !previous.is_null() {
+            let stack = (*activation).previous_stack;
+            (*ctx).current_stack = stack;
+            (*ctx).stack_limit = (*stack).stack_limit;
         }
-        // The bounds of this stack are unknown: the host must leave enough room.
-        _ => own,
-    };
-    if sp > limit {
-        return Ok(limit);
     }
-    let reason = Reason::Trap(TrapCode::StackOverflow);
-    Err(Box::new(Unwound {
-        reason,
-        backtrace: None,
-    }))
+}
+
+impl Room {
+    /// The stack limit when the first calculation left no room: because this thread was never prepared,
+    /// because the stack is another one than that of the outer activation, or because there is none.
+    #[cold]
+    #[inline(never)]
+    fn limit_on_slow_path(self) -> Result<usize, Box<Unwound>> {
+        thread::prepare();
+        let sp = self.sp;
+        let own = sp.saturating_sub(self.max_wasm_stack);
+        // A limit inherited from another stack means nothing: a host function may go on in another thread,
+        // or on a stack that it has made itself (a coroutine's, say).
+        let limit = match thread::native_stack() {
+            Some(stack) if stack.contains(&sp) => {
+                let inherited = Some(self.inherited).filter(|limit| stack.contains(limit));
+                own.max(stack.start.saturating_add(self.reserve))
+                    .max(inherited.unwrap_or(0))
+            }
+            // The bounds of this stack are unknown: the host must leave enough room.
+            _ => own,
+        };
+        if sp > limit {
+            return Ok(limit);
+        }
+        let reason = Reason::Trap(TrapCode::StackOverflow);
+        Err(Box::new(Unwound {
+            reason,
+            backtrace: None,
+        }))
+    }
 }
 
 /// What the host gets of a call that did not return.
