@@ -14,7 +14,7 @@ use sarsen_abi::heap::{EXN_TAG, EXN_TYPE, ExnLayout, MAX_SMALL, Slot, YOUNG};
 use sarsen_abi::types::{FieldType, StorageType};
 use sarsen_abi::vmctx::{ValRaw, VmTag};
 use smallvec::SmallVec;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// A tag, and what its exceptions look like.
@@ -177,23 +177,8 @@ impl Heap {
         let mut held: SmallVec<[u32; 16]> = references.map(|(_, value)| value.0 as u32).collect();
         let at = self.holding(&mut held, |heap| heap.allocate_exn(tag, world))?;
         debug_assert!(at >= YOUNG || layout.size > MAX_SMALL || !self.collects());
-        let mut held = held.into_iter();
-        for (&(offset, slot), &value) in layout.fields.iter().zip(arguments) {
-            let value = match slot {
-                Slot::Reference => ValRaw(u128::from(held.next().expect("one for each"))),
-                _ => value,
-            };
-            // SAFETY: a part of the new object, which is zero; the caller's promise.
-            unsafe {
-                if at >= YOUNG || slot != Slot::Reference {
-                    let bits = self.stored(slot, value);
-                    let to = self.base().add((at + offset) as usize);
-                    ptr::copy_nonoverlapping((&raw const bits).cast(), to, slot.size() as usize);
-                } else {
-                    self.write((at + offset) as usize, slot, value);
-                }
-            }
-        }
+        // SAFETY: the parts of the new object, which is zero; the caller's promise.
+        unsafe { self.write_new(at, &layout.fields, arguments, Some(&held)) };
         Ok(at)
     }
 }

@@ -342,16 +342,35 @@ impl Heap {
             let object = self.base().add(at as usize);
             object.cast::<[u32; 2]>().write([ty.0, layout.size]);
         }
-        let mut references = references.map(|held| held.into_iter());
-        for (&(offset, slot), &value) in layout.fields.iter().zip(fields) {
-            let value = match &mut references {
+        // SAFETY: the new object's fields, which are written as the caller promises. It is old only when it is
+        // large, and zero then.
+        unsafe { self.write_new(at, &layout.fields, fields, references.as_deref()) };
+        Ok(at)
+    }
+
+    /// Writes the fields of a new object. The references among the values are those in `held` where a
+    /// collection may have moved what the values lead to, in the same order.
+    ///
+    /// # Safety
+    ///
+    /// The fields lie in a new object at `at`, whose references are null when it is old; the values are as for
+    /// [`Heap::array_set`].
+    pub(super) unsafe fn write_new(
+        &mut self,
+        at: u32,
+        fields: &[(u32, Slot)],
+        values: &[ValRaw],
+        held: Option<&[u32]>,
+    ) {
+        let mut held = held.map(|held| held.iter());
+        for (&(offset, slot), &value) in fields.iter().zip(values) {
+            let value = match &mut held {
                 Some(held) if slot == Slot::Reference => {
-                    ValRaw(u128::from(held.next().expect("one for each")))
+                    ValRaw(u128::from(*held.next().expect("one for each")))
                 }
                 _ => value,
             };
-            // SAFETY: a field of the new object; what it held before is overwritten unseen, unless the
-            // object is old: then it is zero.
+            // SAFETY: the caller's promise; what a young object held is overwritten unseen.
             unsafe {
                 if at >= YOUNG || slot != Slot::Reference {
                     let bits = self.stored(slot, value);
@@ -362,6 +381,5 @@ impl Heap {
                 }
             }
         }
-        Ok(at)
     }
 }
