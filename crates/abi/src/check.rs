@@ -245,8 +245,10 @@ impl Check<'_> {
     }
 
     fn tags(&self) -> Result {
-        self.module
-            .tags
+        let m = self.module;
+        let mut names = m.tag_names.iter();
+        names.try_for_each(|(tag, _)| in_range("tag", tag.index(), m.tags.len()))?;
+        m.tags
             .iter()
             .try_for_each(|tag| self.func_type(tag.signature))
     }

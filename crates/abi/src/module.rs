@@ -55,6 +55,8 @@ pub struct Module {
     pub global_inits: Vec<ConstExpr>,
     /// Every tag, imported ones first.
     pub tags: Vec<TagType>,
+    /// The names of tags, from the name section, in ascending order.
+    pub tag_names: Vec<(TagIndex, String)>,
     /// The start function.
     pub start: Option<FuncIndex>,
     /// The element segments.

@@ -7,7 +7,7 @@ use sarsen::{AsContextMut, Error, ExnRef, Extern, Instance, Rooted, Store, Tag, 
 const MAX_FIELDS: usize = 16;
 
 /// Adds to the error of an uncaught exception which one it is: its tag, by the name under which `instance`
-/// exports it, and its fields.
+/// exports it or that a module gives it, and its fields.
 pub(crate) fn explain<T>(error: Error, store: &mut Store<T>, instance: Option<&Instance>) -> Error {
     if !error.is::<ThrownException>() {
         return error;
@@ -27,7 +27,8 @@ fn describe<T>(
     exception: Rooted<ExnRef>,
 ) -> sarsen::Result<String> {
     let tag = exception.tag(&mut *store)?;
-    let name = instance.and_then(|instance| name_of(store, instance, &tag));
+    let exported = instance.and_then(|instance| name_of(store, instance, &tag));
+    let name = exported.or_else(|| tag.name(&*store));
     let mut fields = Vec::new();
     for field in exception.fields(&mut *store)?.take(MAX_FIELDS) {
         fields.push(arguments::shown(&*store, &field)?);

@@ -66,6 +66,29 @@ impl Tag {
         self.type_in(store)
     }
 
+    /// What a module that defines or imports it calls it, in its name section.
+    ///
+    /// ```
+    /// use sarsen::{Engine, Instance, Module, Store};
+    ///
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, r#"(module (tag $failed (export "e") (param i32)))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let tag = instance.get_tag(&mut store, "e").unwrap();
+    /// assert_eq!(tag.name(&store).as_deref(), Some("failed"));
+    /// # Ok::<(), sarsen::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics when the tag belongs to another store.
+    pub fn name(&self, store: impl AsContext) -> Option<String> {
+        let store = store.as_context().opaque();
+        store.assert_owns(self.store);
+        store.vm().tag_name(self.tag).map(str::to_owned)
+    }
+
     /// Its type. The store must be its own.
     pub(crate) fn type_in(&self, store: &StoreOpaque) -> TagType {
         // SAFETY: a tag of this store, which is borrowed.

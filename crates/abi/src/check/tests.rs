@@ -257,6 +257,9 @@ fn exports_out_of_range_are_refused() {
     ] {
         refused("", |m| m.exports[0].entity = entity);
     }
+    refused("tag", |m| {
+        m.tag_names = vec![(TagIndex::new(u32::MAX), "x".to_owned())];
+    });
     refused("a reference to", |m| {
         m.tags[0].signature = TypeIndex::new(3)
     });

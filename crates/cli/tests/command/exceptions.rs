@@ -15,7 +15,7 @@ fn an_uncaught_exception_is_shown_with_its_tag_fields_and_backtrace() {
     let shown = "the program threw `failed` with -5, null, and did not catch it";
     scratch.fails(TRAP, &["program.wat"], &[shown, "deep"]);
     let hidden = ["run", "--invoke", "hidden", "program.wat"];
-    scratch.fails(TRAP, &hidden, &["(tag (func (param f64))) with 0.5"]);
+    scratch.fails(TRAP, &hidden, &["threw `hidden` with 0.5"]);
 }
 
 #[test]

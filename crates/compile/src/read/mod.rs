@@ -24,6 +24,7 @@ mod types;
 
 use crate::error::{CompileError, Result};
 use hints::BranchHints;
+use names::NameSection;
 use sarsen_abi::{Feature, Features, FuncIndex, Module};
 use sections::Sections;
 pub(crate) use types::abstract_heap_type;
@@ -162,10 +163,13 @@ fn finish(
             hints: hints.next().unwrap_or_default(),
         })
         .collect();
-    let (module_name, names) = match names {
-        Some(section) => names::read(section, &module),
-        None => (None, Names::default()),
-    };
+    let NameSection {
+        module: module_name,
+        names,
+        tags: tag_names,
+    } = names.map_or_else(NameSection::default, |section| {
+        names::read(section, &module)
+    });
     let bodies_outcome = bodies::validate(unchecked);
     used = used.union(first_error(outcome, bodies_outcome).map_err(|e| names.blame(e))?);
 
@@ -174,6 +178,10 @@ fn finish(
     escaping.dedup();
     module.escaping_funcs = escaping;
     module.name = module_name.map(str::to_owned);
+    let tag_names = tag_names.into_iter();
+    module.tag_names = tag_names
+        .map(|(tag, name)| (tag, name.to_owned()))
+        .collect();
     module.features = features;
     module.features_used = used.to_features(features);
     let data = data::lay_out(&mut module, &data);

@@ -2,36 +2,54 @@
 //! cannot be read, or names what does not exist, is left out.
 
 use crate::read::Names;
-use sarsen_abi::{FuncIndex, Module};
+use sarsen_abi::{FuncIndex, Module, TagIndex};
 use wasmparser::{Name, NameMap, NameSectionReader};
 
-/// What the module calls itself and its functions.
-pub(super) fn read<'a>(
-    section: NameSectionReader<'a>,
-    module: &Module,
-) -> (Option<&'a str>, Names<'a>) {
-    let mut module_name = None;
-    let mut names = Names::default();
+/// What the name section says.
+#[derive(Default)]
+pub(super) struct NameSection<'a> {
+    /// What the module calls itself.
+    pub(super) module: Option<&'a str>,
+    /// What it calls its functions.
+    pub(super) names: Names<'a>,
+    /// What it calls its tags.
+    pub(super) tags: Vec<(TagIndex, &'a str)>,
+}
+
+/// Reads the names of what the module has.
+pub(super) fn read<'a>(section: NameSectionReader<'a>, module: &Module) -> NameSection<'a> {
+    let mut found = NameSection::default();
     for subsection in section {
         match subsection {
-            Ok(Name::Module { name, .. }) => module_name = Some(name),
-            Ok(Name::Function(map)) => names.funcs = func_names(map, module),
+            Ok(Name::Module { name, .. }) => found.module = Some(name),
+            Ok(Name::Function(map)) => {
+                let funcs = names(map, module.funcs.len());
+                let funcs = funcs.map(|(index, name)| (FuncIndex::new(index), name));
+                found.names.funcs = funcs.collect();
+            }
+            Ok(Name::Tag(map)) => {
+                let tags = names(map, module.tags.len());
+                found.tags = tags
+                    .map(|(index, name)| (TagIndex::new(index), name))
+                    .collect();
+            }
             Ok(_) => {}
             Err(_) => break,
         }
     }
-    (module_name, names)
+    found
 }
 
-fn func_names<'a>(map: NameMap<'a>, module: &Module) -> Vec<(FuncIndex, &'a str)> {
-    let mut funcs: Vec<_> = map
+/// The names of the first `count` of some index space, in ascending order.
+fn names(map: NameMap<'_>, count: usize) -> impl Iterator<Item = (u32, &str)> {
+    let mut names: Vec<_> = map
         .into_iter()
         .map_while(Result::ok)
-        .filter(|naming| (naming.index as usize) < module.funcs.len())
-        .map(|naming| (FuncIndex::new(naming.index), naming.name))
+        .filter(|naming| (naming.index as usize) < count)
+        .map(|naming| (naming.index, naming.name))
         .collect();
-    // Stable, so that of several names of one function the first wins.
-    funcs.sort_by_key(|&(func, _)| func);
-    funcs.dedup_by_key(|&mut (func, _)| func);
-    funcs
+    // Stable, so that of several names of one thing the first wins.
+    names.sort_by_key(|&(index, _)| index);
+    names.dedup_by_key(|&mut (index, _)| index);
+    names.into_iter()
 }

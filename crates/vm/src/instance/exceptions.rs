@@ -107,6 +107,17 @@ impl Store {
         self.heap_mut().exn_tag(exception)
     }
 
+    /// What a module that defines or imports a tag of this store calls it, if one of them does.
+    pub fn tag_name(&self, tag: NonNull<VmTag>) -> Option<&str> {
+        self.instances.iter().find_map(|instance| {
+            // SAFETY: the store's own; only shared references to an instance are made once it is here.
+            let instance = unsafe { instance.as_non_null().as_ref() };
+            let mut names = instance.module().module().tag_names.iter();
+            let named = names.find(|(index, _)| instance.tag(*index) == tag);
+            named.map(|(_, name)| name.as_str())
+        })
+    }
+
     /// Argument `index` of an exception; `None` when it has no such argument.
     ///
     /// # Errors

@@ -310,6 +310,7 @@ fn names_and_debugging_sections_are_kept() {
     let bytes = wasm(
         r#"(module $hello
             (func $first) (func) (func $third)
+            (tag) (tag $failed)
             (@custom ".debug_info" "abc")
             (@custom "other" "def")
             (@custom ".debug_line" ""))"#,
@@ -319,6 +320,8 @@ fn names_and_debugging_sections_are_kept() {
     assert_eq!(translation.names.func(FuncIndex::new(0)), Some("first"));
     assert_eq!(translation.names.func(FuncIndex::new(1)), None);
     assert_eq!(translation.names.func(FuncIndex::new(2)), Some("third"));
+    let failed = (TagIndex::new(1), "failed".to_owned());
+    assert_eq!(translation.module.tag_names, [failed]);
     assert_eq!(
         translation.custom,
         [(".debug_info", &b"abc"[..]), (".debug_line", &b""[..])]

@@ -1,7 +1,7 @@
 //! What is refused, and what the error says.
 
 use super::{all_but, all_features, read, read_error, wasm};
-use sarsen_abi::{Feature, Features, FuncIndex};
+use sarsen_abi::{Feature, Features, FuncIndex, TagIndex};
 
 #[test]
 fn a_component_is_told_from_a_module() {
@@ -102,4 +102,13 @@ fn unsound_names_do_not_make_a_module_invalid() {
     bytes.extend_from_slice(&[0, 13, 4, b'n', b'a', b'm', b'e', 1, 4, 1, 7, 1, b'x', 2, 9]);
     let translation = read(&bytes, Features::default()).expect("custom sections cannot be invalid");
     assert!(translation.names.funcs.is_empty());
+
+    // Of several names the first counts; tag 9 does not exist.
+    let mut bytes = wasm("(module (tag) (tag))");
+    let names = [3, 1, 1, b'x', 1, 1, b'y', 9, 1, b'z'];
+    bytes.extend_from_slice(&[0, 17, 4, b'n', b'a', b'm', b'e', 11, names.len() as u8]);
+    bytes.extend_from_slice(&names);
+    let translation = read(&bytes, Features::default()).expect("custom sections cannot be invalid");
+    let named = (TagIndex::new(1), "x".to_owned());
+    assert_eq!(translation.module.tag_names, [named]);
 }
