@@ -20,8 +20,10 @@ fn an_uncaught_exception_is_shown_with_its_tag_fields_and_backtrace() {
 
 #[test]
 fn an_exception_of_the_start_function_is_shown() {
-    let text = "(module (tag $e) (func $f (throw $e)) (start $f))";
-    let scratch = Scratch::with("program.wat", text);
-    let shown = "(tag (func)), and did not catch it";
-    scratch.fails(TRAP, &["program.wat"], &[shown]);
+    for (name, shown) in [("$e", "threw `e`,"), ("", "threw (tag (func)),")] {
+        let text = format!("(module (tag {name}) (func $f (throw 0)) (start $f))");
+        let scratch = Scratch::with("program.wat", &text);
+        let shown = format!("{shown} and did not catch it");
+        scratch.fails(TRAP, &["program.wat"], &[&shown]);
+    }
 }
