@@ -20,14 +20,15 @@
 //! Nothing is concluded from a number of steps that is not small, so the time is linear in the checks.
 //! Only checks go: no instruction is moved, and the blocks stay as they are.
 
-use crate::lower::{constant, trap_code, upper_bound};
+mod conditions;
+
+use crate::lower::{trap_code, upper_bound};
+use conditions::{Edge, Fact, Order};
 use cranelift_codegen::Context;
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
-use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
-use cranelift_codegen::ir::{
-    Block, BlockArg, Function, Inst, InstructionData, Opcode, Value, ValueDef,
-};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode, Value, ValueDef};
 use sarsen_abi::TrapCode;
 use std::collections::HashMap;
 
@@ -77,30 +78,6 @@ pub(crate) fn remove_checks(context: &mut Context, checks: &[Inst]) {
     }
 }
 
-/// How numbers are compared.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Order {
-    Unsigned,
-    Signed,
-}
-
-/// That one value is less than another, or not more.
-#[derive(Clone, Copy, Debug)]
-struct Fact {
-    order: Order,
-    less: Value,
-    more: Value,
-    or_equal: bool,
-}
-
-/// A way into a block: from the end of another, with these arguments.
-struct Edge {
-    from: Block,
-    fact: Option<Fact>,
-    /// The argument for the parameter that was asked about.
-    argument: Value,
-}
-
 struct Ranges<'f> {
     func: &'f Function,
     cfg: &'f ControlFlowGraph,
@@ -139,210 +116,34 @@ impl Ranges<'_> {
         self.steps > 0
     }
 
-    // Values.
-
-    fn resolve(&self, value: Value) -> Value {
-        self.func.dfg.resolve_aliases(value)
-    }
-
-    /// A constant, as the order takes it.
-    fn number(&self, order: Order, value: Value) -> Option<i128> {
-        let number = constant(&self.func.dfg, value)?;
-        Some(match order {
-            Order::Unsigned => i128::from(number),
-            Order::Signed => {
-                let unused = 64 - self.func.dfg.value_type(value).bits();
-                i128::from((number << unused) as i64 >> unused)
+    /// Whether the only way into a block, or into one that dominates it, says something.
+    fn some_branch(
+        &mut self,
+        block: Block,
+        mut says: impl FnMut(&mut Self, Fact, Block) -> bool,
+    ) -> bool {
+        let mut next = Some(block);
+        while let Some(block) = next
+            && self.step()
+        {
+            if let Some(fact) = self.fact_of_block(block)
+                && says(self, fact, block)
+            {
+                return true;
             }
-        })
-    }
-
-    fn largest(&self, order: Order, value: Value) -> i128 {
-        let bits = self.func.dfg.value_type(value).bits();
-        match order {
-            Order::Unsigned => (1 << bits) - 1,
-            Order::Signed => (1 << (bits - 1)) - 1,
+            next = self.domtree.idom(block);
         }
+        false
     }
-
-    /// Whether `x` is plainly not more than `y`.
-    fn is_at_most(&self, order: Order, x: Value, y: Value) -> bool {
-        match (self.number(order, x), self.number(order, y)) {
-            (Some(x), Some(y)) => x <= y,
-            _ => x == y,
-        }
-    }
-
-    /// Whether `x` is plainly less than `y`.
-    fn is_smaller(&self, order: Order, x: Value, y: Value) -> bool {
-        match (self.number(order, x), self.number(order, y)) {
-            (Some(x), Some(y)) => x < y,
-            _ => false,
-        }
-    }
-
-    /// What a value compares, if it is the result of a comparison of integers.
-    fn comparison(&self, value: Value) -> Option<(IntCC, Value, Value)> {
-        let mut value = self.resolve(value);
-        let mut negated = false;
-        loop {
-            let ValueDef::Result(inst, 0) = self.func.dfg.value_def(value) else {
-                return None;
-            };
-            match self.func.dfg.insts[inst] {
-                InstructionData::Unary {
-                    opcode: Opcode::Uextend,
-                    arg,
-                } => value = self.resolve(arg),
-                InstructionData::IntCompare { cond, args, .. } => {
-                    let [x, y] = args.map(|arg| self.resolve(arg));
-                    let is_zero = constant(&self.func.dfg, y) == Some(0);
-                    if cond == IntCC::Equal && is_zero && self.is_truth(x) {
-                        value = x;
-                        negated = !negated;
-                        continue;
-                    }
-                    let cond = if negated { cond.complement() } else { cond };
-                    return Some((cond, x, y));
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    /// Whether a value is the result of a comparison.
-    fn is_truth(&self, value: Value) -> bool {
-        let ValueDef::Result(inst, 0) = self.func.dfg.value_def(value) else {
-            return false;
-        };
-        match self.func.dfg.insts[inst] {
-            InstructionData::IntCompare { .. } => true,
-            InstructionData::Unary {
-                opcode: Opcode::Uextend,
-                arg,
-            } => self.func.dfg.value_type(arg).bits() == 8,
-            _ => false,
-        }
-    }
-
-    /// The number that a value is more than another, if it is a sum with a constant.
-    fn addition(&self, value: Value) -> Option<(Value, i128, Inst)> {
-        let ValueDef::Result(inst, 0) = self.func.dfg.value_def(value) else {
-            return None;
-        };
-        let InstructionData::Binary {
-            opcode: Opcode::Iadd,
-            args,
-        } = self.func.dfg.insts[inst]
-        else {
-            return None;
-        };
-        let [x, y] = args.map(|arg| self.resolve(arg));
-        let added = |value| self.number(Order::Signed, value);
-        match (added(x), added(y)) {
-            (_, Some(added)) => Some((x, added, inst)),
-            (Some(added), None) => Some((y, added, inst)),
-            (None, None) => None,
-        }
-    }
-
-    // Where control comes from.
-
-    /// What holds where `branch` goes to `target`.
-    fn fact_of_edge(&self, branch: Inst, target: Block) -> Option<Fact> {
-        let InstructionData::Brif { arg, blocks, .. } = self.func.dfg.insts[branch] else {
-            return None;
-        };
-        let [then, otherwise] = blocks.map(|call| call.block(&self.func.dfg.value_lists));
-        if then == otherwise {
-            return None;
-        }
-        let (condition, x, y) = self.comparison(arg)?;
-        Fact::new(
-            if then == target {
-                condition
-            } else {
-                condition.complement()
-            },
-            x,
-            y,
-        )
-    }
-
-    /// What the only way into a block says.
-    fn fact_of_block(&self, block: Block) -> Option<Fact> {
-        let mut ways = self.cfg.pred_iter(block);
-        let (way, None) = (ways.next()?, ways.next()) else {
-            return None;
-        };
-        self.fact_of_edge(way.inst, block)
-    }
-
-    /// The ways into the block of a parameter, if these are all that it is given, and all are plain.
-    fn edges(&self, block: Block, param: usize) -> Option<Vec<Edge>> {
-        let dfg = &self.func.dfg;
-        let mut edges = Vec::new();
-        for (number, way) in self.cfg.pred_iter(block).enumerate() {
-            let data = &dfg.insts[way.inst];
-            let is_plain = matches!(data.opcode(), Opcode::Jump | Opcode::Brif);
-            if number == MAX_WAYS || !is_plain {
-                return None;
-            }
-            if !self.domtree.is_reachable(way.block) {
-                continue;
-            }
-            for call in data.branch_destination(&dfg.jump_tables, &dfg.exception_tables) {
-                if call.block(&dfg.value_lists) != block {
-                    continue;
-                }
-                let BlockArg::Value(argument) = call.args(&dfg.value_lists).nth(param)? else {
-                    return None;
-                };
-                edges.push(Edge {
-                    from: way.block,
-                    fact: self.fact_of_edge(way.inst, block),
-                    argument: self.resolve(argument),
-                });
-            }
-        }
-        // The function's own parameters have no argument here.
-        let is_entry = self.func.layout.entry_block() == Some(block);
-        (!is_entry && !edges.is_empty()).then_some(edges)
-    }
-
-    /// Whether `value` is the same whenever control is in the part of the function that `block` dominates,
-    /// until it leaves it.
-    fn is_fixed(&self, value: Value, block: Block) -> bool {
-        let defined = match self.func.dfg.value_def(value) {
-            ValueDef::Result(inst, _) => self.func.layout.inst_block(inst),
-            ValueDef::Param(defined, _) => Some(defined),
-            ValueDef::Union(..) => None,
-        };
-        constant(&self.func.dfg, value).is_some()
-            || defined.is_some_and(|defined| {
-                defined != block && self.domtree.block_dominates(defined, block)
-            })
-    }
-
-    // What is asked.
 
     /// Whether `x` is less than `y` in a block.
     fn is_less(&mut self, order: Order, x: Value, y: Value, block: Block, depth: u32) -> bool {
         if let (Some(x), Some(y)) = (self.number(order, x), self.number(order, y)) {
             return x < y;
         }
-        let mut next = Some(block);
-        while let Some(block) = next
-            && self.step()
-        {
-            if let Some(fact) = self.fact_of_block(block)
-                && self.says_less(fact, order, x, y, block, depth)
-            {
-                return true;
-            }
-            next = self.domtree.idom(block);
-        }
-        self.is_less_by_induction(order, x, y, depth)
+        self.some_branch(block, |this, fact, block| {
+            this.says_less(fact, order, x, y, block, depth)
+        }) || self.is_less_by_induction(order, x, y, depth)
     }
 
     /// Whether a fact that holds in `block` says that `x` is less than `y`.
@@ -415,21 +216,12 @@ impl Ranges<'_> {
 
     /// Whether a branch says so.
     fn is_natural_by_branch(&mut self, x: Value, block: Block) -> bool {
-        let mut next = Some(block);
-        while let Some(block) = next
-            && self.step()
-        {
-            if let Some(fact) = self.fact_of_block(block)
-                && fact.more == x
+        self.some_branch(block, |this, fact, _| {
+            let less = this.number(Order::Signed, fact.less);
+            fact.more == x
                 && fact.order == Order::Signed
-                && let Some(less) = self.number(Order::Signed, fact.less)
-                && less >= -i128::from(!fact.or_equal)
-            {
-                return true;
-            }
-            next = self.domtree.idom(block);
-        }
-        false
+                && less.is_some_and(|less| less >= -i128::from(!fact.or_equal))
+        })
     }
 
     fn is_natural_by_induction(&mut self, x: Value, depth: u32) -> bool {
@@ -454,18 +246,8 @@ impl Ranges<'_> {
         if i128::from(upper_bound(&self.func.dfg, x)) <= largest {
             return true;
         }
-        let mut next = Some(block);
-        while let Some(block) = next
-            && self.step()
-        {
-            if let Some(fact) = self.fact_of_block(block)
-                && self.bounds_by(fact, x, largest)
-            {
-                return true;
-            }
-            next = self.domtree.idom(block);
-        }
-        self.is_bounded_by_loop(x, largest, depth)
+        self.some_branch(block, |this, fact, _| this.bounds_by(fact, x, largest))
+            || self.is_bounded_by_loop(x, largest, depth)
     }
 
     /// Whether a fact says that `x`, which is not negative, is not more than a number.
@@ -496,31 +278,6 @@ impl Ranges<'_> {
                     && !fact.or_equal
                     && self.is_less_by_induction(Order::Signed, x, fact.more, depth)
             })
-        })
-    }
-}
-
-impl Fact {
-    /// That the condition holds of two values.
-    fn new(condition: IntCC, x: Value, y: Value) -> Option<Fact> {
-        use IntCC as C;
-        use Order::{Signed, Unsigned};
-        let (order, less, more, or_equal) = match condition {
-            C::UnsignedLessThan => (Unsigned, x, y, false),
-            C::UnsignedLessThanOrEqual => (Unsigned, x, y, true),
-            C::UnsignedGreaterThan => (Unsigned, y, x, false),
-            C::UnsignedGreaterThanOrEqual => (Unsigned, y, x, true),
-            C::SignedLessThan => (Signed, x, y, false),
-            C::SignedLessThanOrEqual => (Signed, x, y, true),
-            C::SignedGreaterThan => (Signed, y, x, false),
-            C::SignedGreaterThanOrEqual => (Signed, y, x, true),
-            C::Equal | C::NotEqual => return None,
-        };
-        Some(Fact {
-            order,
-            less,
-            more,
-            or_equal,
         })
     }
 }
