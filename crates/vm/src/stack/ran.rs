@@ -123,3 +123,36 @@ pub(crate) unsafe fn settle_ran(ctx: *mut VmStoreCtx, is_dead: impl Fn(u32) -> b
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_noted_once_and_others_are_found_when_one_was_forgotten() {
+        // SAFETY: all zeroes is a block.
+        let mut blocks: [VmStack; 4] = unsafe { std::mem::zeroed() };
+        let stacks = blocks.each_mut().map(|block| &raw mut *block);
+        let mut ran = Ran::default();
+        let places = |ran: &Ran| -> Vec<Option<usize>> {
+            let place = |stack| ran.0.iter().position(|&noted| noted == stack);
+            stacks.map(place).to_vec()
+        };
+        // SAFETY: the blocks are ours.
+        unsafe {
+            for &stack in stacks[..3].iter().chain(&stacks[1..2]) {
+                ran.note(stack);
+            }
+            assert_eq!(places(&ran), [Some(0), Some(1), Some(2), None]);
+            for stack in [stacks[0], stacks[3], stacks[0]] {
+                ran.forget(stack);
+            }
+            assert_eq!(places(&ran), [None, Some(1), Some(0), None]);
+            ran.note(stacks[3]);
+            ran.forget(stacks[2]);
+            assert_eq!(places(&ran), [None, Some(1), None, Some(0)]);
+            let kept = stacks.map(|stack| (*stack).ran_place);
+            assert_eq!(kept, [0, 2, 0, 1]);
+        }
+    }
+}
