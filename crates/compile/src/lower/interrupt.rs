@@ -66,10 +66,11 @@ impl Lowering<'_, '_> {
         self.cx.settings.consume_fuel || self.cx.settings.epoch_interruption
     }
 
-    /// Before a bulk operation, or a piece of one, on `length` bytes or elements, a number of 64 bits:
-    /// counts it, and lets the host interrupt.
+    /// Before a bulk operation, or a piece of one, on `length` bytes or elements: counts it, and lets the
+    /// host interrupt.
     pub(super) fn before_bulk(&mut self, length: Value) {
         if self.cx.settings.consume_fuel {
+            let length = self.extend_index(length);
             let units = self.builder.ins().ushr_imm_u(length, BULK_FUEL_LOG2);
             self.add_fuel(units);
         }

@@ -60,6 +60,40 @@ fn fuel_is_consumed_and_runs_out() {
 }
 
 #[test]
+fn arrays_cost_fuel_by_their_length() {
+    let module = r#"(module
+      (type $a (array (mut i32)))
+      (type $f (array (mut funcref)))
+      (data $d "0123456789abcdef")
+      (elem $e func 0)
+      (func (export "f") (param $n i32) (result i32)
+        (local $a (ref null $a))
+        (drop (array.new_data $a $d (i32.const 0) (i32.const 2)))
+        (drop (array.new_elem $f $e (i32.const 0) (i32.const 1)))
+        (drop (array.new $a (i32.const 1) (local.get $n)))
+        (local.set $a (array.new_default $a (local.get $n)))
+        (array.init_data $a $d (local.get $a) (i32.const 0) (i32.const 0) (i32.const 1))
+        (array.fill $a (local.get $a) (i32.const 0) (i32.const 7) (local.get $n))
+        (array.copy $a $a (local.get $a) (i32.const 0) (local.get $a) (i32.const 0) (local.get $n))
+        (array.get $a (local.get $a) (i32.sub (local.get $n) (i32.const 1)))))"#;
+    let engine = with_fuel();
+    let module = Module::new(&engine, module).unwrap();
+    let mut store = Store::new(&engine, ());
+    store.set_fuel(1000).unwrap();
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let f = instance
+        .get_typed_func::<i32, i32>(&mut store, "f")
+        .unwrap();
+    let mut used = |length| {
+        store.set_fuel(1_000_000).unwrap();
+        assert_eq!(f.call(&mut store, length).unwrap(), 7);
+        1_000_000 - store.get_fuel().unwrap()
+    };
+    let (short, long) = (used(64), used(64_000));
+    assert!(long > short + 3000, "{short} and {long}");
+}
+
+#[test]
 fn any_amount_of_fuel_can_be_set() {
     let (mut store, spin) = spin(&with_fuel(), ());
     for fuel in [0, 1, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
