@@ -45,8 +45,9 @@ pub struct SharedMemory {
 impl SharedMemory {
     /// A memory of zeroes. Address space for its maximum is taken at once.
     ///
-    /// No store's limiter is asked; a store's is when one of its modules defines a shared memory, or
-    /// grows one.
+    /// No store's limiter is asked, because it belongs to none: what the host makes, it bounds by the type's
+    /// maximum, which nobody can grow it beyond. A store's limiter is asked when one of its modules defines a
+    /// shared memory, or grows one, this one too.
     ///
     /// # Errors
     ///
@@ -119,7 +120,8 @@ impl SharedMemory {
         unsafe { slice::from_raw_parts(self.memory.base().cast(), size) }
     }
 
-    /// Grows by `delta` pages of zeroes; returns the old size in pages. No store's limiter is asked.
+    /// Grows by `delta` pages of zeroes; returns the old size in pages. No store's limiter is asked
+    /// ([`SharedMemory::new`]).
     ///
     /// # Errors
     ///

@@ -14,12 +14,13 @@
 //! holds a `&mut StoreInner` that it does not use, and the host function makes another; that is why
 //! both structs are `!Unpin`.
 
+mod upcalls;
+
 use crate::context::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::engine::Engine;
-use crate::error::{AsyncRequiredError, NotConfiguredError, OwnershipError, Result};
-use crate::gc::{ContTypes, GcHeapOutOfMemory, GcStats, RootScope};
+use crate::error::{NotConfiguredError, OwnershipError, Result};
+use crate::gc::{ContTypes, GcHeapOutOfMemory, GcStats};
 use crate::limits::ResourceLimiter;
-use crate::trap::Trap;
 use crate::types::ValType;
 use anyhow::Context as _;
 use core::any::{TypeId, type_name};
@@ -27,9 +28,8 @@ use core::fmt;
 use core::marker::PhantomPinned;
 use core::num::NonZeroU64;
 use core::ptr::NonNull;
-use sarsen_vm::exec;
 use sarsen_vm::instance as vm;
-use sarsen_vm::instance::{Deadline, HostError, Reason, ResourceCounts, StoreId, Upcalls};
+use sarsen_vm::instance::{HostError, ResourceCounts, StoreId};
 
 /// What to do when a store's epoch deadline has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,11 +37,11 @@ use sarsen_vm::instance::{Deadline, HostError, Reason, ResourceCounts, StoreId, 
 pub enum UpdateDeadline {
     /// Go on for this many more ticks.
     Continue(u64),
-    /// Stop with [`Trap::Interrupt`].
+    /// Stop with [`Trap::Interrupt`](crate::Trap::Interrupt).
     Interrupt,
     /// End the poll of the asynchronous call that runs ([`Func::call_async`](crate::Func::call_async)), and
     /// go on with the next one, for this many more ticks. In a call that is not asynchronous, this is an
-    /// [`AsyncRequiredError`].
+    /// [`AsyncRequiredError`](crate::AsyncRequiredError).
     Yield(u64),
 }
 
@@ -191,7 +191,7 @@ impl<T> Store<T> {
 
     /// Sets the fuel that is left. Executing about one instruction takes one, and bulk operations one
     /// for 64 bytes or elements more, while they run; at zero, WebAssembly stops with
-    /// [`Trap::OutOfFuel`]. A new store has none.
+    /// [`Trap::OutOfFuel`](crate::Trap::OutOfFuel). A new store has none.
     ///
     /// # Errors
     ///
@@ -212,7 +212,7 @@ impl<T> Store<T> {
             .set_epoch_deadline(ticks_beyond_current);
     }
 
-    /// Makes a passed deadline [`Trap::Interrupt`]. So it is in a new store.
+    /// Makes a passed deadline [`Trap::Interrupt`](crate::Trap::Interrupt). So it is in a new store.
     pub fn epoch_deadline_trap(&mut self) {
         self.inner_mut().epoch_deadline_trap();
     }
@@ -462,18 +462,6 @@ impl<T> StoreInner<T> {
     pub(crate) fn epoch_deadline_trap(&mut self) {
         self.deadline = None;
     }
-
-    /// What the limiter answers; `default` where there is none.
-    fn ask_limiter<R>(
-        &mut self,
-        default: R,
-        question: impl FnOnce(&mut dyn ResourceLimiter) -> Result<R>,
-    ) -> Result<R, HostError> {
-        match &mut self.limiter {
-            Some(limiter) => question(limiter(&mut self.data)).map_err(host_error),
-            None => Ok(default),
-        }
-    }
 }
 
 /// An error of the host on its way through the runtime.
@@ -486,79 +474,4 @@ pub(crate) fn unwrap_host_error(error: HostError) -> crate::Error {
     *error
         .downcast::<crate::Error>()
         .expect("errors of the host are wrapped by `host_error` only")
-}
-
-impl<T> Upcalls for StoreInner<T> {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Result<bool, HostError> {
-        self.ask_limiter(true, |limiter| {
-            limiter.memory_growing(current, desired, maximum)
-        })
-    }
-
-    fn memory_grow_failed(&mut self, message: &str) -> Result<(), HostError> {
-        self.ask_limiter((), |limiter| {
-            limiter.memory_grow_failed(crate::Error::msg(message.to_owned()))
-        })
-    }
-
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Result<bool, HostError> {
-        self.ask_limiter(true, |limiter| {
-            limiter.table_growing(current, desired, maximum)
-        })
-    }
-
-    fn table_grow_failed(&mut self, message: &str) -> Result<(), HostError> {
-        self.ask_limiter((), |limiter| {
-            limiter.table_grow_failed(crate::Error::msg(message.to_owned()))
-        })
-    }
-
-    fn heap_growing(&mut self, current: usize, desired: usize) -> Result<bool, HostError> {
-        self.ask_limiter(true, |limiter| limiter.heap_growing(current, desired))
-    }
-
-    fn stacks_growing(&mut self, current: usize, desired: usize) -> Result<bool, HostError> {
-        self.ask_limiter(true, |limiter| limiter.stacks_growing(current, desired))
-    }
-
-    fn limits(&self) -> ResourceCounts {
-        self.limits
-    }
-
-    fn new_epoch(&mut self, epoch: u64) -> Result<Deadline, Reason> {
-        // The callback may use the whole store, so it is not left in it. One that panics is gone.
-        let Some(mut callback) = self.deadline.take() else {
-            return Err(Reason::Trap(Trap::Interrupt));
-        };
-        // Handles that it makes end with it: there is no telling how often it is called.
-        let answer = callback(RootScope::new(StoreContextMut(self)).as_context_mut());
-        self.deadline.get_or_insert(callback);
-        match answer {
-            Ok(UpdateDeadline::Continue(ticks)) => Ok(Deadline::At(epoch.saturating_add(ticks))),
-            Ok(UpdateDeadline::Yield(ticks)) => {
-                // SAFETY: the store is alive, and asks on this thread.
-                if unsafe { exec::can_wait(self.opaque.vm_ptr()) } {
-                    return Ok(Deadline::YieldThenTicks(ticks));
-                }
-                let error = AsyncRequiredError::new("yielding");
-                Err(Reason::Error(host_error(error.into())))
-            }
-            Ok(UpdateDeadline::Interrupt) => Err(Reason::Trap(Trap::Interrupt)),
-            Err(error) => Err(Reason::Error(host_error(error))),
-        }
-    }
-
-    fn out_of_fuel(&mut self) -> Result<u64, Reason> {
-        Err(Reason::Trap(Trap::OutOfFuel))
-    }
 }
