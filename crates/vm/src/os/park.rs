@@ -7,31 +7,92 @@
 use rustix::thread::futex::{self, Timespec};
 use std::hint;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const NONE: u32 = 0;
 const GIVEN: u32 = 1;
 const ASLEEP: u32 = 2;
 
-/// How often a thread looks before it sleeps: a few microseconds, less than what sleeping and being
-/// woken cost, within which a partner on another core usually answers.
-const LOOKS: u32 = 100;
-
 /// A permit to go on, for one thread.
 #[derive(Debug)]
-pub(crate) struct Permit(AtomicU32);
+pub(crate) struct Permit {
+    state: AtomicU32,
+    /// A [`Patience`], of the thread that takes.
+    patience: AtomicU32,
+}
+
+/// How often a thread looks before it sleeps, which is learned from how long it has slept.
+///
+/// To sleep and to be woken takes many microseconds, within which a partner on another core has usually
+/// answered; and when both sleep each time, neither ever answers within what the other looks. So who was woken
+/// soon looks twice as long the next time. When the longest look was in vain there is no core where the partner
+/// could run meanwhile: then it is left for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Patience {
+    looks: u16,
+    /// How many sleeps are to follow before anything is tried again.
+    calm: u16,
+}
+
+impl Patience {
+    /// A look takes 25 to 50 ns: some microseconds.
+    const LEAST: Patience = Patience {
+        looks: 100,
+        calm: 0,
+    };
+    const MOST_LOOKS: u16 = 1600;
+    const LONGEST_CALM: u16 = 64;
+    /// What is slept less than this might have been looked away.
+    const SOON: Duration = Duration::from_micros(50);
+
+    const fn to_bits(self) -> u32 {
+        (self.calm as u32) << 16 | self.looks as u32
+    }
+
+    const fn from_bits(bits: u32) -> Patience {
+        Patience {
+            looks: bits as u16,
+            calm: (bits >> 16) as u16,
+        }
+    }
+
+    /// What to do next, when looking was in vain this time.
+    fn after(self, slept: Duration) -> Patience {
+        match self {
+            Patience { calm: 1.., .. } => Patience {
+                calm: self.calm - 1,
+                ..Patience::LEAST
+            },
+            Patience {
+                looks: Patience::MOST_LOOKS..,
+                ..
+            } => Patience {
+                calm: Patience::LONGEST_CALM,
+                ..Patience::LEAST
+            },
+            _ if slept < Patience::SOON => Patience {
+                looks: self.looks * 2,
+                ..self
+            },
+            _ => Patience::LEAST,
+        }
+    }
+}
 
 impl Permit {
     /// No permit yet.
     pub(crate) const fn new() -> Permit {
-        Permit(AtomicU32::new(NONE))
+        Permit {
+            state: AtomicU32::new(NONE),
+            patience: AtomicU32::new(Patience::LEAST.to_bits()),
+        }
     }
 
     /// Gives a permit; a second one is lost. What happened before is seen by who takes it.
     pub(crate) fn give(&self) {
-        if self.0.swap(GIVEN, Ordering::SeqCst) == ASLEEP {
+        if self.state.swap(GIVEN, Ordering::SeqCst) == ASLEEP {
             // A failure could only mean that the address is bad.
-            let _ = futex::wake(&self.0, futex::Flags::PRIVATE, 1);
+            let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
         }
     }
 
@@ -39,19 +100,23 @@ impl Permit {
     ///
     /// One thread at a time.
     pub(crate) fn take(&self, until: Option<Instant>) {
-        for _ in 0..LOOKS {
-            if self.0.load(Ordering::Relaxed) == GIVEN {
+        let patience = Patience::from_bits(self.patience.load(Ordering::Relaxed));
+        for _ in 0..patience.looks {
+            if self.state.load(Ordering::Relaxed) == GIVEN {
                 break;
             }
             hint::spin_loop();
         }
         let asleep = self
-            .0
+            .state
             .compare_exchange(NONE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst);
         if asleep.is_ok() {
+            let began = Instant::now();
             self.sleep(until);
+            let next = patience.after(began.elapsed());
+            self.patience.store(next.to_bits(), Ordering::Relaxed);
         }
-        self.0.swap(NONE, Ordering::SeqCst);
+        self.state.swap(NONE, Ordering::SeqCst);
     }
 
     fn sleep(&self, until: Option<Instant>) {
@@ -64,7 +129,7 @@ impl Permit {
             }
         };
         // Woken, timed out, interrupted by a signal, or given a permit meanwhile: the caller looks.
-        let _ = futex::wait(&self.0, futex::Flags::PRIVATE, ASLEEP, timeout.as_ref());
+        let _ = futex::wait(&self.state, futex::Flags::PRIVATE, ASLEEP, timeout.as_ref());
     }
 }
 
@@ -73,7 +138,6 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::thread;
-    use std::time::Duration;
 
     #[test]
     fn a_permit_that_is_given_first_is_not_lost() {
@@ -106,5 +170,24 @@ mod tests {
             here.take(None);
         }
         other.join().unwrap();
+    }
+
+    #[test]
+    fn who_is_woken_soon_looks_longer_but_not_for_ever() {
+        let soon = Duration::from_micros(10);
+        let mut patience = Patience::LEAST;
+        for looks in [200, 400, 800, 1600] {
+            patience = patience.after(soon);
+            assert_eq!(patience, Patience { looks, calm: 0 });
+            assert_eq!(Patience::from_bits(patience.to_bits()), patience);
+        }
+        for calm in (0..=Patience::LONGEST_CALM).rev() {
+            patience = patience.after(soon);
+            assert_eq!(patience, Patience { looks: 100, calm });
+            assert_eq!(Patience::from_bits(patience.to_bits()), patience);
+        }
+        patience = patience.after(soon);
+        assert_eq!(patience.looks, 200, "it is tried again");
+        assert_eq!(patience.after(Duration::from_secs(1)), Patience::LEAST);
     }
 }
