@@ -1,7 +1,7 @@
 //! [`Bench`]: runs cases in both runtimes, and compares.
 
 use crate::generate::{Case, Settings};
-use crate::observe::{Failure, Outcome, Trap, Type, Value};
+use crate::observe::{Any, Failure, Outcome, Trap, Type, Value};
 use crate::ours::{self, Ours};
 use crate::peer::Peer;
 use crate::random::Random;
@@ -135,7 +135,7 @@ impl<P: Peer> Bench<P> {
                 break;
             }
             counts.failures += u64::from(end == End::Failure);
-            let theirs = P::state(&mut other, &their_module);
+            let theirs = P::state(&mut other);
             let ours = ours.state();
             counts.bytes += theirs.bytes();
             if let Some(difference) = theirs.difference(&ours) {
@@ -244,6 +244,9 @@ fn argument(ty: Type, random: &mut Random) -> Value {
             0 => Value::Extern(None),
             number => Value::Extern(Some(number as u32)),
         },
+        Type::I31 { nullable: true } if random.below(4) == 0 => Value::Any(Any::Null),
+        Type::I31 { .. } => Value::Any(Any::I31(random.choose(&INTEGERS) as u32 & !(1 << 31))),
+        Type::Null(value) => value,
     }
 }
 

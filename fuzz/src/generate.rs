@@ -6,6 +6,7 @@ use crate::vectors::{self, Relaxed};
 use crate::{host, rewrite, typed};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
+use std::num::NonZeroU32;
 use wasm_smith::{Config, MemoryOffsetChoices, Module};
 
 /// How Sarsen compiles and runs a module. Nothing in it may change what can be observed.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub copy_on_write: bool,
     /// Whether Sarsen makes NaNs canonical. Where the other runtime cannot, the module does it, too.
     pub canonical_nans: bool,
+    /// Whether to collect at every so many allocations.
+    pub zeal: Option<NonZeroU32>,
     /// Whether relaxed vector instructions do the same everywhere. Modules with such choose it.
     pub deterministic: bool,
 }
@@ -130,6 +133,7 @@ impl Settings {
             epochs: bytes.ratio(1, 4)?,
             copy_on_write: bytes.ratio(3, 4)?,
             canonical_nans: bytes.ratio(1, 3)?,
+            zeal: NonZeroU32::new(*bytes.choose(&[0, 0, 1, 3])?),
             deterministic: bytes.ratio(1, 2)?,
         })
     }
@@ -145,6 +149,7 @@ impl Settings {
             epochs: false,
             copy_on_write: true,
             canonical_nans: false,
+            zeal: None,
             deterministic: true,
         };
         let plain = Settings {
@@ -162,6 +167,7 @@ impl Settings {
             fuel: true,
             epochs: true,
             canonical_nans: true,
+            zeal: Some(NonZeroU32::MIN),
             reservation: 1 << 20,
             ..plain
         };
@@ -186,6 +192,8 @@ pub(crate) struct Proposals {
     pub(crate) wide_arithmetic: bool,
     pub(crate) simd: bool,
     pub(crate) threads: bool,
+    pub(crate) gc: bool,
+    pub(crate) exceptions: bool,
 }
 
 impl Proposals {
@@ -206,6 +214,8 @@ impl Proposals {
             wide_arithmetic: bytes.ratio(1, 4)?,
             simd,
             threads: peer.threads && bytes.ratio(1, 3)?,
+            gc: reference_types && peer.gc && bytes.ratio(1, 2)?,
+            exceptions: peer.exceptions && bytes.ratio(1, 3)?,
         })
     }
 }
@@ -272,10 +282,10 @@ fn config(bytes: &mut Unstructured<'_>, proposals: &Proposals) -> Result<Config>
         canonicalize_nans: false,
         // `vectors` makes them.
         relaxed_simd_enabled: false,
-        // Not supported here, or not there.
+        // Not supported here.
         compact_imports_enabled: false,
-        exceptions_enabled: false,
-        gc_enabled: false,
+        exceptions_enabled: proposals.exceptions,
+        gc_enabled: proposals.gc,
         ..Config::default()
     })
 }

@@ -1,14 +1,17 @@
 //! A second opinion: modules that nobody wrote, run in Sarsen and in another runtime.
 //!
 //! `generate` makes a valid module that terminates, and the settings under which Sarsen compiles it,
-//! from bytes; `compare` runs it in Sarsen (`ours`) and in a [`Peer`], and reports the first difference
-//! of what can be [observed](observe): results, traps, calls of the [host], memories, tables, globals.
+//! from bytes; `compare` runs it in Sarsen (`ours`) and in a [`Peer`], both by the same `driver`, and reports
+//! the first difference of what can be [observed](observe): results, traps, calls of the [host], memories,
+//! tables, globals.
 //! [`Wasmi`] is an interpreter with which Sarsen shares no code but the parser's; `fuzz/wasmtime` has a
 //! compiler with more proposals, in a workspace of its own. `damage` changes bytes of modules and
 //! images, which must not do worse than fail.
 //!
 //! `graphs` makes programs that build and change graphs of objects, and compares what they compute with a
 //! model in Rust, with collections at every allocation and without.
+//!
+//! `threads` makes programs for two threads, of which what comes out is known although the order is not.
 //!
 //! The same bytes make the same case and the same outcome, whoever chose them: a seed (the smoke run in
 //! `tests`, and `soak`) or a fuzzer (`fuzz_targets`).
@@ -25,6 +28,7 @@ mod random;
 mod rewrite;
 mod soak;
 mod theirs;
+mod threads;
 mod typed;
 mod vectors;
 
@@ -36,3 +40,4 @@ pub use peer::{Abilities, Peer};
 pub use random::Random;
 pub use soak::soak;
 pub use theirs::Wasmi;
+pub use threads::on_two_threads;

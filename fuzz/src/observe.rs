@@ -17,8 +17,30 @@ pub enum Value {
     V128(u128),
     /// Whether it is a function, rather than null. As an argument, it is the function that is called.
     Func(bool),
-    /// The number behind a reference of the host's.
+    /// The number behind a reference of the host's, or [`FOREIGN`].
     Extern(Option<u32>),
+    /// A reference to what is collected. As an argument, what is not an `i31` is null.
+    Any(Any),
+    /// Whether it is an exception, rather than null.
+    Exn(bool),
+}
+
+/// Stands for an external reference that the module has made of an internal one.
+pub const FOREIGN: u32 = u32::MAX;
+
+/// What is told of a reference to what is collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Any {
+    /// Nothing.
+    Null,
+    /// An `i31`, its bits.
+    I31(u32),
+    /// A structure.
+    Struct,
+    /// An array.
+    Array,
+    /// An external reference that the module has made an internal one.
+    Other,
 }
 
 /// The types of such values.
@@ -38,6 +60,13 @@ pub enum Type {
     Func,
     /// `externref`.
     Extern,
+    /// What an `i31` is of.
+    I31 {
+        /// Whether null is of it, too.
+        nullable: bool,
+    },
+    /// Of whose values only null, which is this, is passed.
+    Null(Value),
 }
 
 /// Why a call, or an instantiation, did not succeed.
@@ -45,6 +74,8 @@ pub enum Type {
 pub enum Failure {
     /// The module's fault.
     Trap(Trap),
+    /// An exception that nobody caught, and what it carries.
+    Exception(Vec<Value>),
     /// The host function failed.
     Host,
     /// A limit that the host set.
@@ -80,6 +111,10 @@ pub enum Trap {
     Unaligned,
     /// A wait for a memory that nobody else can change.
     WaitUnshared,
+    /// A cast of what is of another type.
+    Cast,
+    /// Out of bounds of an array.
+    Array,
 }
 
 /// What became of a call: its results, or why there are none.

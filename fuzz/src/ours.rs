@@ -1,12 +1,24 @@
 //! A module in Sarsen.
 
+#[path = "driver.rs"]
+mod driver;
+#[path = "values.rs"]
+mod values;
+
+use crate as fuzz;
 use crate::generate::{Loading, Settings};
 use crate::host;
-use crate::observe::{Failure, HostCall, Item, Outcome, State, TABLE_ELEMENTS, Trap, Type, Value};
+use crate::observe::{Any, Failure, Outcome, State, Trap, Type, Value};
+use driver::{Data, Guest};
 use sarsen::{
-    Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func, FuncType, Global,
-    GlobalType, HeapType, Instance, LimitError, Linker, Memory, MemoryType, Module, Mutability,
-    OptLevel, Ref, RefType, Store, StoreLimits, StoreLimitsBuilder, Table, TableType, Val, ValType,
+    AnyRef, AsContext, AsContextMut, Caller, Config, Engine, Error, Extern, ExternRef, ExternType,
+    Func, FuncType, Global, GlobalType, HeapType, I31, Instance, LimitError, Linker, Memory,
+    MemoryType, Module, Mutability, OptLevel, Ref, RefType, Store, StoreLimits, StoreLimitsBuilder,
+    Table, TableType, ThrownException, Val, ValType,
+};
+use values::{
+    define, element, func_type, host_error, instantiate, new_global, new_table, placeholders,
+    type_into, value_from, value_into,
 };
 
 /// An engine of these settings.
@@ -28,6 +40,8 @@ pub(crate) fn engine(settings: &Settings) -> Engine {
         .relaxed_simd_deterministic(settings.deterministic)
         .wasm_custom_page_sizes(true)
         .wasm_wide_arithmetic(true)
+        .gc_heap_limit(host::HEAP_LIMIT)
+        .gc_zeal(settings.zeal)
         .max_wasm_stack(2 << 20);
     Engine::new(&config).expect("the settings are possible")
 }
@@ -54,239 +68,85 @@ pub(crate) fn load(engine: &Engine, binary: &[u8], loading: Loading) -> Result<M
     }
 }
 
-/// The functions that a module exports, with their parameters.
+/// The functions that a module exports and the host can call, with their parameters.
 pub(crate) fn functions(module: &Module) -> Vec<(String, Vec<Type>)> {
     let exports = module.exports().filter_map(|export| match export.ty() {
         ExternType::Func(ty) => {
-            let params = ty.params().map(|ty| type_from(&ty)).collect();
-            Some((export.name().to_owned(), params))
+            let params: Option<Vec<Type>> = ty.params().map(|ty| type_from(&ty)).collect();
+            Some((export.name().to_owned(), params?))
         }
         _ => None,
     });
     exports.collect()
 }
 
-struct Data {
-    limits: StoreLimits,
-    calls: Vec<HostCall>,
-}
-
 /// An instance in a store of its own.
-pub(crate) struct Ours {
-    store: Store<Data>,
-    imported: Vec<(String, Extern)>,
-    instance: Option<Instance>,
-}
+pub(crate) struct Ours(Guest);
 
 impl Ours {
     /// Instantiates a module. What it imported can be observed even when that fails.
     pub(crate) fn start(engine: &Engine, module: &Module, settings: &Settings) -> (Ours, Outcome) {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(host::MEMORY_LIMIT)
-            .table_elements(host::TABLE_LIMIT)
-            .build();
-        let data = Data {
-            limits,
-            calls: Vec::new(),
-        };
-        let mut store = Store::new(engine, data);
-        store.limiter(|data| &mut data.limits);
+        let mut store = driver::new_store(engine);
         if settings.fuel {
             store.set_fuel(u64::MAX >> 2).expect("fuel is counted");
         }
         if settings.epochs {
             store.set_epoch_deadline(1 << 40);
         }
-        let mut linker = Linker::new(engine);
-        let imported = define(&mut store, &mut linker);
-        let (instance, outcome) = match linker.instantiate(&mut store, module) {
-            Ok(instance) => (Some(instance), Ok(Vec::new())),
-            Err(error) => (None, Err(failure(&error))),
-        };
-        let ours = Ours {
-            store,
-            imported,
-            instance,
-        };
-        (ours, outcome)
+        let (guest, outcome) = Guest::start(store, module);
+        (Ours(guest), outcome)
     }
 
     /// Calls a function that is exported.
     pub(crate) fn call(&mut self, name: &str, arguments: &[Value]) -> Outcome {
-        let instance = self.instance.expect("it was instantiated");
-        let func = instance
-            .get_func(&mut self.store, name)
-            .expect("it is exported");
-        let arguments: Vec<Val> = arguments
-            .iter()
-            .map(|value| value_into(&mut self.store, *value, Some(func)))
-            .collect();
-        let mut results = vec![Val::I32(0); func.ty(&self.store).results().len()];
-        func.call(&mut self.store, &arguments, &mut results)
-            .map_err(|error| failure(&error))?;
-        Ok(results
-            .into_iter()
-            .map(|value| value_from(&self.store, value))
-            .collect())
+        self.0.call(name, arguments)
     }
 
     /// All that can be read of it.
     pub(crate) fn state(&mut self) -> State {
-        let mut items = self.imported.clone();
-        if let Some(instance) = self.instance {
-            let exports = instance.exports(&mut self.store);
-            items.extend(exports.map(|export| (export.name().to_owned(), export.into_extern())));
-        }
-        let mut state = State {
-            calls: self.store.data().calls.clone(),
-            ..State::default()
-        };
-        for (name, item) in items {
-            let item = match item {
-                Extern::Memory(memory) => Item::Memory(memory.data(&self.store).to_vec()),
-                Extern::SharedMemory(memory) => {
-                    let mut bytes = vec![0; memory.data_size()];
-                    memory.read(0, &mut bytes).expect("within its size");
-                    Item::Memory(bytes)
-                }
-                Extern::Table(table) => self.table(table),
-                Extern::Global(global) => {
-                    let value = global.get(&mut self.store);
-                    Item::Global(value_from(&self.store, value))
-                }
-                _ => continue,
-            };
-            state.items.push((name, item));
-        }
-        state.sort();
-        state
-    }
-
-    fn table(&mut self, table: Table) -> Item {
-        let size = table.size(&self.store);
-        let elements = (0..size.min(TABLE_ELEMENTS)).map(|index| {
-            match table.get(&mut self.store, index).expect("within its size") {
-                Ref::Func(func) => Value::Func(func.is_some()),
-                Ref::Extern(reference) => value_from(&self.store, Val::ExternRef(reference)),
-                other => panic!("a table of {other:?}"),
-            }
-        });
-        Item::Table(elements.collect(), size)
+        self.0.state()
     }
 }
 
-/// Defines everything that a module may import, and returns what has a state.
-fn define(store: &mut Store<Data>, linker: &mut Linker<Data>) -> Vec<(String, Extern)> {
-    for (index, function) in host::FUNCTIONS.iter().enumerate() {
-        let params = function.params.iter().map(|ty| type_into(*ty));
-        let results = function.results.iter().map(|ty| type_into(*ty));
-        let ty = FuncType::new(store.engine(), params, results);
-        let call = move |mut caller: Caller<'_, Data>, arguments: &[Val], results: &mut [Val]| {
-            let arguments: Vec<Value> = arguments
-                .iter()
-                .map(|value| value_from(&caller, *value))
-                .collect();
-            let values = host::call(&mut caller.data_mut().calls, index, arguments)?;
-            for (result, value) in results.iter_mut().zip(values) {
-                *result = value_into(&mut caller, value, None);
-            }
-            Ok(())
-        };
-        linker
-            .func_new(host::MODULE, function.name, ty, call)
-            .expect("names differ");
-    }
-    let (minimum, maximum) = host::MEMORY;
-    let memory = Memory::new(&mut *store, MemoryType::new(minimum, maximum));
-    let (minimum, maximum) = host::TABLE;
-    let ty = TableType::new(RefType::FUNCREF, minimum, maximum);
-    let table = Table::new(&mut *store, ty, Ref::Func(None));
-    let mut items: Vec<(String, Extern)> = vec![
-        ("memory".to_owned(), memory.expect("it fits").into()),
-        ("table".to_owned(), table.expect("it fits").into()),
-    ];
-    for (name, mutable, value) in host::GLOBALS {
-        let value = value_into(&mut *store, *value, None);
-        let mutability = if *mutable {
-            Mutability::Var
-        } else {
-            Mutability::Const
-        };
-        let ty = GlobalType::new(value.ty(&*store).expect("ours"), mutability);
-        let global = Global::new(&mut *store, ty, value).expect("of its type");
-        items.push(((*name).to_owned(), global.into()));
-    }
-    for (name, item) in &items {
-        linker
-            .define(&*store, host::MODULE, name, item.clone())
-            .expect("names differ");
-    }
-    items
+/// The bytes of a shared memory.
+fn shared_bytes(item: &Extern) -> Option<Vec<u8>> {
+    let Extern::SharedMemory(memory) = item else {
+        return None;
+    };
+    let mut bytes = vec![0; memory.data_size()];
+    memory.read(0, &mut bytes).expect("within its size");
+    Some(bytes)
 }
 
-fn type_into(ty: Type) -> ValType {
-    match ty {
-        Type::I32 => ValType::I32,
-        Type::I64 => ValType::I64,
-        Type::F32 => ValType::F32,
-        Type::F64 => ValType::F64,
-        Type::V128 => ValType::V128,
-        Type::Func => ValType::FUNCREF,
-        Type::Extern => ValType::EXTERNREF,
-    }
-}
-
-fn type_from(ty: &ValType) -> Type {
-    match ty {
-        ValType::I32 => Type::I32,
-        ValType::I64 => Type::I64,
-        ValType::F32 => Type::F32,
-        ValType::F64 => Type::F64,
-        ValType::V128 => Type::V128,
-        ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Extern) => Type::Extern,
-        ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Func) => Type::Func,
+/// The type, if the host has values of it.
+fn type_from(ty: &ValType) -> Option<Type> {
+    let ty = match ty {
+        ValType::I32 => return Some(Type::I32),
+        ValType::I64 => return Some(Type::I64),
+        ValType::F32 => return Some(Type::F32),
+        ValType::F64 => return Some(Type::F64),
+        ValType::V128 => return Some(Type::V128),
+        ValType::Ref(ty) => ty,
+    };
+    let nullable = ty.is_nullable();
+    let null = match ty.heap_type() {
+        HeapType::Any | HeapType::Eq | HeapType::I31 => return Some(Type::I31 { nullable }),
+        HeapType::Func if nullable => return Some(Type::Func),
+        HeapType::Extern if nullable => return Some(Type::Extern),
+        HeapType::Func | HeapType::ConcreteFunc(_) | HeapType::NoFunc => Value::Func(false),
+        HeapType::Extern | HeapType::NoExtern => Value::Extern(None),
+        HeapType::Exn | HeapType::NoExn => Value::Exn(false),
+        HeapType::Struct
+        | HeapType::ConcreteStruct(_)
+        | HeapType::Array
+        | HeapType::ConcreteArray(_)
+        | HeapType::None => Value::Any(Any::Null),
         other => panic!("the generator makes no {other:?}"),
-    }
+    };
+    nullable.then_some(Type::Null(null))
 }
 
-fn value_into(
-    mut store: impl sarsen::AsContextMut<Data = Data>,
-    value: Value,
-    func: Option<Func>,
-) -> Val {
-    match value {
-        Value::I32(n) => Val::I32(n),
-        Value::I64(n) => Val::I64(n),
-        Value::F32(n) => Val::F32(n),
-        Value::F64(n) => Val::F64(n),
-        Value::V128(n) => Val::V128(n.into()),
-        Value::Func(some) => Val::FuncRef(func.filter(|_| some)),
-        Value::Extern(number) => {
-            Val::ExternRef(number.map(|number| {
-                ExternRef::new(&mut store, number).expect("the heap is large enough")
-            }))
-        }
-    }
-}
-
-fn value_from(store: impl sarsen::AsContext<Data = Data>, value: Val) -> Value {
-    match value {
-        Val::I32(n) => Value::I32(n),
-        Val::I64(n) => Value::I64(n),
-        Val::F32(n) => Value::F32(n),
-        Val::F64(n) => Value::F64(n),
-        Val::V128(n) => Value::V128(n.into()),
-        Val::FuncRef(func) => Value::Func(func.is_some()),
-        Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
-            let data = reference.data(store.as_context()).expect("of this store");
-            let number = data.and_then(|data| data.downcast_ref::<u32>());
-            *number.expect("all are numbers")
-        })),
-        other => panic!("the generator makes no {other:?}"),
-    }
-}
-
-fn failure(error: &Error) -> Failure {
+fn failure(store: &mut Store<Data>, error: &Error) -> Failure {
     use sarsen::Trap as Code;
     if let Some(code) = error.downcast_ref::<Code>() {
         return match *code {
@@ -301,11 +161,20 @@ fn failure(error: &Error) -> Failure {
             Code::NullReference => Failure::Trap(Trap::NullReference),
             Code::HeapMisaligned => Failure::Trap(Trap::Unaligned),
             Code::AtomicWaitNonShared => Failure::Trap(Trap::WaitUnshared),
+            Code::CastFailure => Failure::Trap(Trap::Cast),
+            Code::ArrayOutOfBounds => Failure::Trap(Trap::Array),
+            Code::AllocationTooLarge => Failure::Exhausted("our heap".to_owned()),
             Code::StackOverflow => Failure::Exhausted("our stack".to_owned()),
             other => Failure::Other(format!("{other:?}")),
         };
     }
-    if error.downcast_ref::<host::Failed>().is_some() {
+    if error.is::<ThrownException>() {
+        let exception = store.take_pending_exception().expect("it was thrown");
+        let fields: Vec<Val> = exception.fields(&mut *store).expect("ours").collect();
+        let values = fields.iter().map(|value| value_from(&mut *store, value));
+        return Failure::Exception(values.collect());
+    }
+    if error.is::<host::Failed>() {
         Failure::Host
     } else if error.downcast_ref::<LimitError>().is_some() {
         Failure::Limit
@@ -316,19 +185,10 @@ fn failure(error: &Error) -> Failure {
 
 /// Calls everything that an unknown module exports, with zeros and little fuel.
 pub(crate) fn run_briefly(engine: &Engine, module: &Module) {
-    let limits = StoreLimitsBuilder::new()
-        .memory_size(host::MEMORY_LIMIT)
-        .table_elements(host::TABLE_LIMIT)
-        .build();
-    let data = Data {
-        limits,
-        calls: Vec::new(),
-    };
-    let mut store = Store::new(engine, data);
-    store.limiter(|data| &mut data.limits);
+    let mut store = driver::new_store(engine);
     store.set_epoch_deadline(1 << 40);
     let mut linker = Linker::new(engine);
-    define(&mut store, &mut linker);
+    driver::define_all(&mut store, &mut linker);
     store.set_fuel(1000).expect("fuel is counted");
     let Ok(instance) = linker.instantiate(&mut store, module) else {
         return;

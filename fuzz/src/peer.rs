@@ -13,6 +13,10 @@ pub struct Abilities {
     pub function_references: bool,
     /// Atomic instructions, and shared memories.
     pub threads: bool,
+    /// Structures, arrays, and all else that is collected.
+    pub gc: bool,
+    /// Exceptions.
+    pub exceptions: bool,
 }
 
 /// Another runtime.
@@ -40,5 +44,5 @@ pub trait Peer: Default {
     fn call(instance: &mut Self::Instance, name: &str, arguments: &[Value]) -> Outcome;
 
     /// All that can be read of an instance.
-    fn state(instance: &mut Self::Instance, module: &Self::Module) -> State;
+    fn state(instance: &mut Self::Instance) -> State;
 }

@@ -1,6 +1,9 @@
 //! [`soak`]: the command that compares for as long as it is told to.
 
-use crate::{Bench, Case, Counts, Loading, Peer, Random, Settings, damaged_image, damaged_module};
+use crate::{
+    Bench, Case, Counts, Loading, Peer, Random, Settings, damaged_image, damaged_module,
+    on_two_threads,
+};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -108,6 +111,12 @@ fn run_seeds<P: Peer>(options: &Options) -> ExitCode {
             } else if seed % 8 == 1 {
                 damaged_image(&case, &mut Random::new(seed));
             }
+        }
+        if seed % 32 == 2
+            && let Err(difference) = on_two_threads(seed)
+        {
+            println!("seed {seed}, on two threads: {difference}");
+            differences += 1;
         }
         seed = seed.wrapping_add(1);
     }

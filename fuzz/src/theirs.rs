@@ -1,8 +1,13 @@
 //! A module in `wasmi`.
 
+#[path = "driver.rs"]
+mod driver;
+
+use crate as fuzz;
 use crate::host;
-use crate::observe::{Failure, HostCall, Item, Outcome, State, TABLE_ELEMENTS, Trap, Type, Value};
+use crate::observe::{Failure, Outcome, State, Trap, Type, Value};
 use crate::peer::{Abilities, Peer};
+use driver::{Data, Guest};
 use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{
     AsContext, AsContextMut, Caller, CompilationMode, Config, Engine, Error, Extern, ExternRef,
@@ -30,17 +35,8 @@ impl Default for Wasmi {
     }
 }
 
-struct Data {
-    limits: StoreLimits,
-    calls: Vec<HostCall>,
-}
-
 /// An instance in a store of its own.
-pub struct Theirs {
-    store: Store<Data>,
-    imported: Vec<(String, Extern)>,
-    instance: Option<Instance>,
-}
+pub struct Theirs(Guest);
 
 impl Peer for Wasmi {
     type Module = Module;
@@ -50,6 +46,8 @@ impl Peer for Wasmi {
         canonical_nans: false,
         function_references: false,
         threads: false,
+        gc: false,
+        exceptions: false,
     };
 
     fn load(&self, module: &[u8]) -> Result<Module, String> {
@@ -57,146 +55,72 @@ impl Peer for Wasmi {
     }
 
     fn start(&self, module: &Module) -> (Theirs, Outcome) {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(host::MEMORY_LIMIT)
-            .table_elements(host::TABLE_LIMIT)
-            .build();
-        let data = Data {
-            limits,
-            calls: Vec::new(),
-        };
-        let mut store = Store::new(&self.0, data);
-        store.limiter(|data| &mut data.limits);
-        let mut linker = Linker::new(&self.0);
-        let imported = define(&mut store, &mut linker);
-        let (instance, outcome) = match linker.instantiate_and_start(&mut store, module) {
-            Ok(instance) => (Some(instance), Ok(Vec::new())),
-            Err(error) => (None, Err(failure(&error))),
-        };
-        let theirs = Theirs {
-            store,
-            imported,
-            instance,
-        };
-        (theirs, outcome)
+        let (guest, outcome) = Guest::start(driver::new_store(&self.0), module);
+        (Theirs(guest), outcome)
     }
 
     fn call(instance: &mut Theirs, name: &str, arguments: &[Value]) -> Outcome {
-        instance.call(name, arguments)
+        instance.0.call(name, arguments)
     }
 
-    fn state(instance: &mut Theirs, module: &Module) -> State {
-        instance.state(module)
+    fn state(instance: &mut Theirs) -> State {
+        instance.0.state()
     }
 }
 
-impl Theirs {
-    /// Calls a function that is exported.
-    fn call(&mut self, name: &str, arguments: &[Value]) -> Outcome {
-        let instance = self.instance.expect("it was instantiated");
-        let func = instance
-            .get_func(&self.store, name)
-            .expect("it is exported");
-        let arguments: Vec<Val> = arguments
-            .iter()
-            .map(|value| value_into(&mut self.store, *value, Some(func)))
-            .collect();
-        let ty = func.ty(&self.store);
-        let mut results: Vec<Val> = ty.results().iter().map(|ty| Val::default(*ty)).collect();
-        func.call(&mut self.store, &arguments, &mut results)
-            .map_err(|error| failure(&error))?;
-        Ok(results
-            .iter()
-            .map(|value| value_from(&self.store, value))
-            .collect())
-    }
-
-    /// All that can be read of it.
-    fn state(&mut self, module: &Module) -> State {
-        let mut items = self.imported.clone();
-        if let Some(instance) = self.instance {
-            items.extend(module.exports().map(|export| {
-                let name = export.name();
-                let item = instance.get_export(&self.store, name);
-                (name.to_owned(), item.expect("it is exported"))
-            }));
-        }
-        let mut state = State {
-            calls: self.store.data().calls.clone(),
-            ..State::default()
-        };
-        for (name, item) in items {
-            let item = match item {
-                Extern::Memory(memory) => Item::Memory(memory.data(&self.store).to_vec()),
-                Extern::Table(table) => self.table(table),
-                Extern::Global(global) => {
-                    Item::Global(value_from(&self.store, &global.get(&self.store)))
-                }
-                Extern::Func(_) => continue,
-            };
-            state.items.push((name, item));
-        }
-        state.sort();
-        state
-    }
-
-    fn table(&self, table: Table) -> Item {
-        let size = table.size(&self.store);
-        let elements = (0..size.min(TABLE_ELEMENTS)).map(|index| {
-            let element = table.get(&self.store, index);
-            value_from(&self.store, &element.expect("within its size"))
-        });
-        Item::Table(elements.collect(), size)
-    }
+fn func_type(
+    _: &Engine,
+    params: impl ExactSizeIterator<Item = ValType>,
+    results: impl ExactSizeIterator<Item = ValType>,
+) -> FuncType {
+    FuncType::new(params, results)
 }
 
-/// Defines everything that a module may import, and returns what has a state.
-fn define(store: &mut Store<Data>, linker: &mut Linker<Data>) -> Vec<(String, Extern)> {
-    for (index, function) in host::FUNCTIONS.iter().enumerate() {
-        let params = function.params.iter().map(|ty| type_into(*ty));
-        let results = function.results.iter().map(|ty| type_into(*ty));
-        let ty = FuncType::new(params, results);
-        let call = move |mut caller: Caller<'_, Data>, arguments: &[Val], results: &mut [Val]| {
-            let arguments: Vec<Value> = arguments
-                .iter()
-                .map(|value| value_from(&caller, value))
-                .collect();
-            let values = host::call(&mut caller.data_mut().calls, index, arguments);
-            let values = values.map_err(Error::host)?;
-            for (result, value) in results.iter_mut().zip(values) {
-                *result = value_into(&mut caller, value, None);
-            }
-            Ok(())
-        };
-        linker
-            .func_new(host::MODULE, function.name, ty, call)
-            .expect("names differ");
-    }
-    let (minimum, maximum) = host::MEMORY;
-    let memory = Memory::new(&mut *store, MemoryType::new(minimum, maximum));
-    let (minimum, maximum) = host::TABLE;
+/// Where results go.
+fn placeholders(ty: &FuncType) -> Vec<Val> {
+    ty.results().iter().map(|ty| Val::default(*ty)).collect()
+}
+
+fn host_error(failed: host::Failed) -> Error {
+    Error::host(failed)
+}
+
+fn instantiate(
+    linker: &Linker<Data>,
+    store: &mut Store<Data>,
+    module: &Module,
+) -> Result<Instance, Error> {
+    linker.instantiate_and_start(store, module)
+}
+
+fn define(linker: &mut Linker<Data>, _: &Store<Data>, name: &str, item: Extern) {
+    let defined = linker.define(host::MODULE, name, item);
+    defined.expect("names differ");
+}
+
+fn new_table(store: &mut Store<Data>, (minimum, maximum): (u32, Option<u32>)) -> Table {
     let ty = TableType::new(ValType::FuncRef, minimum, maximum);
-    let table = Table::new(&mut *store, ty, Val::FuncRef(Ref::Null));
-    let mut items: Vec<(String, Extern)> = vec![
-        ("memory".to_owned(), memory.expect("it fits").into()),
-        ("table".to_owned(), table.expect("it fits").into()),
-    ];
-    for (name, mutable, value) in host::GLOBALS {
-        let value = value_into(&mut *store, *value, None);
-        let mutability = if *mutable {
-            Mutability::Var
-        } else {
-            Mutability::Const
-        };
-        let global = Global::new(&mut *store, value, mutability);
-        items.push(((*name).to_owned(), global.into()));
-    }
-    for (name, item) in &items {
-        linker
-            .define(host::MODULE, name, *item)
-            .expect("names differ");
-    }
-    items
+    Table::new(store, ty, Val::FuncRef(Ref::Null)).expect("it fits")
+}
+
+fn new_global(store: &mut Store<Data>, mutable: bool, value: Value) -> Global {
+    let value = value_into(&mut *store, value, None);
+    let mutability = if mutable {
+        Mutability::Var
+    } else {
+        Mutability::Const
+    };
+    Global::new(store, value, mutability)
+}
+
+fn element(store: &mut Store<Data>, table: Table, index: u64) -> Value {
+    let element = table.get(&*store, index).expect("within its size");
+    value_from(store, &element)
+}
+
+/// It has no shared memories.
+fn shared_bytes(_: &Extern) -> Option<Vec<u8>> {
+    None
 }
 
 fn type_into(ty: Type) -> ValType {
@@ -208,6 +132,7 @@ fn type_into(ty: Type) -> ValType {
         Type::V128 => ValType::V128,
         Type::Func => ValType::FuncRef,
         Type::Extern => ValType::ExternRef,
+        Type::I31 { .. } | Type::Null(_) => unreachable!("it has none"),
     }
 }
 
@@ -226,6 +151,7 @@ fn value_into(store: impl AsContextMut<Data = Data>, value: Value, func: Option<
             Some(number) => Ref::Val(ExternRef::new(store, number)),
             None => Ref::Null,
         }),
+        Value::Any(_) | Value::Exn(_) => unreachable!("it has none"),
     }
 }
 
@@ -244,7 +170,7 @@ fn value_from(store: impl AsContext<Data = Data>, value: &Val) -> Value {
     }
 }
 
-fn failure(error: &Error) -> Failure {
+fn failure(_: &mut Store<Data>, error: &Error) -> Failure {
     match error.kind() {
         ErrorKind::Host(_) => return Failure::Host,
         ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. })

@@ -9,6 +9,8 @@ const ALL: Abilities = Abilities {
     canonical_nans: true,
     function_references: true,
     threads: true,
+    gc: true,
+    exceptions: true,
 };
 
 /// How many instructions there are at least whose names begin so.
@@ -26,8 +28,12 @@ const EXPECTED: &[(&str, usize)] = &[
     ("Memory", 6),
     ("Table", 6),
     ("ReturnCall", 3),
-    ("BrOn", 2),
-    ("Ref", 4),
+    ("BrOn", 4),
+    ("Ref", 10),
+    ("Struct", 5),
+    ("Array", 6),
+    ("Throw", 1),
+    ("TryTable", 1),
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 
 use sarsen_fuzz::{
     Bench, Case, Counts, Peer, Program, Random, Wasmi, damaged_image, damaged_module,
+    on_two_threads,
 };
 
 fn from_environment(name: &str, default: u64) -> u64 {
@@ -61,6 +62,16 @@ fn graphs_of_objects_are_what_a_model_says_however_often_they_are_collected() {
         let program = Program::from_seed(seed);
         if let Err(difference) = program.check(seed) {
             panic!("seed {seed}: {difference}\n{}", program.to_text());
+        }
+    }
+}
+
+#[test]
+fn what_two_threads_do_adds_up() {
+    let first = from_environment("SARSEN_FUZZ_SEED", 1_000_000);
+    for seed in first..first + from_environment("SARSEN_FUZZ_MODULES", 6000) / 60 {
+        if let Err(difference) = on_two_threads(seed) {
+            panic!("seed {seed}: {difference}");
         }
     }
 }
