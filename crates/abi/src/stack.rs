@@ -12,6 +12,7 @@
 //!   +---------------------------+ <- buffer
 //!   | arguments of the function |  one ValRaw each; its results afterwards
 //!   +---------------------------+ <- where a new stack's `sp` begins
+//!   | two words                 |  what its beginning needs again at its end
 //!   | frame of an entry stub    |  <- entry_fp
 //!   | WebAssembly frames        |
 //!   | ...                       |  <- fp, sp while it is suspended, or a parent

@@ -11,7 +11,7 @@
 use super::host_call::caught;
 use super::{landing, suspend, yielding};
 use crate::arch;
-use crate::instance::{Deadline, Instance, Reason};
+use crate::instance::{Deadline, HostError, Instance, Reason};
 use crate::mem::Expected;
 use crate::stack::{native_call, resume_stack, switch_stack};
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
@@ -115,14 +115,101 @@ fn run<R>(instance: &Instance, call: impl FnOnce() -> Result<R, Reason>) -> Resu
 mod calls {
     use super::*;
 
+    /// The machine type of what a builtin passes on.
+    macro_rules! passed {
+        (u64) => {
+            u64
+        };
+        ($index_or_number:ident) => {
+            u32
+        };
+    }
+
+    /// An argument, as the instance understands it.
+    macro_rules! understood {
+        (u32 $value:expr) => {
+            $value
+        };
+        (u64 $value:expr) => {
+            $value
+        };
+        ($index:ident $value:expr) => {
+            $index::new($value)
+        };
+    }
+
+    /// Builtins that an instance has a method for, with the same arguments.
+    macro_rules! methods {
+        ($($name:ident($($param:ident: $ty:ident),*) -> $result:ty;)*) => {$(
+            pub(super) fn $name(
+                i: &Instance,
+                $($param: passed!($ty)),*
+            ) -> Result<$result, Reason> {
+                i.$name($(understood!($ty $param)),*).map_err(Reason::from)
+            }
+        )*};
+    }
+
+    methods! {
+        memory_init(memory: MemoryIndex, data: DataIndex, dst: u64, src: u32, len: u32) -> ();
+        atomic_notify(memory: MemoryIndex, index: u64, offset: u64, count: u32) -> u32;
+        table_fill(table: TableIndex, dst: u64, value: u64, len: u64) -> ();
+        table_copy(to: TableIndex, dst: u64, from: TableIndex, src: u64, len: u64) -> ();
+        table_init(table: TableIndex, elem: ElemIndex, dst: u64, src: u32, len: u32) -> ();
+        gc_alloc(size: u32) -> u32;
+        gc_alloc_zeroed(ty: u32, length: u32) -> u32;
+        array_new(ty: u32, length: u32, low: u64, high: u64) -> u32;
+        array_new_data(ty: u32, data: u32, offset: u32, length: u32) -> u32;
+        array_new_elem(ty: u32, elem: u32, offset: u32, length: u32) -> u32;
+        exn_alloc(tag: u32) -> u32;
+        cont_prepare(cont: u32) -> u64;
+        find_handler(tag: u64, target: u32) -> u64;
+    }
+
     /// What `memory.grow` and `table.grow` return when nothing has grown.
     const NOT_GROWN: u64 = u64::MAX;
 
+    fn grown(old: Result<Option<u64>, HostError>) -> Result<u64, Reason> {
+        Ok(old.map_err(Reason::Error)?.unwrap_or(NOT_GROWN))
+    }
+
     pub(super) fn memory_grow(i: &Instance, memory: u32, delta: u64) -> Result<u64, Reason> {
-        let old = i
-            .memory_grow(MemoryIndex::new(memory), delta)
-            .map_err(Reason::Error)?;
-        Ok(old.unwrap_or(NOT_GROWN))
+        grown(i.memory_grow(MemoryIndex::new(memory), delta))
+    }
+
+    pub(super) fn table_grow(
+        i: &Instance,
+        table: u32,
+        delta: u64,
+        init: u64,
+    ) -> Result<u64, Reason> {
+        grown(i.table_grow(TableIndex::new(table), delta, init))
+    }
+
+    pub(super) fn atomic_wait32(
+        i: &Instance,
+        memory: u32,
+        index: u64,
+        offset: u64,
+        expected: u32,
+        timeout: u64,
+    ) -> Result<u32, Reason> {
+        let place = (MemoryIndex::new(memory), index, offset);
+        // SAFETY: the answer is a value and a status, as here.
+        unsafe { yielding::atomic_wait(i, place, Expected::I32(expected), timeout as i64) }
+    }
+
+    pub(super) fn atomic_wait64(
+        i: &Instance,
+        memory: u32,
+        index: u64,
+        offset: u64,
+        expected: u64,
+        timeout: u64,
+    ) -> Result<u32, Reason> {
+        let place = (MemoryIndex::new(memory), index, offset);
+        // SAFETY: the answer is a value and a status, as here.
+        unsafe { yielding::atomic_wait(i, place, Expected::I64(expected), timeout as i64) }
     }
 
     pub(super) fn move_bytes(_: &Instance, to: u64, from: u64, len: u64) {
@@ -135,162 +222,12 @@ mod calls {
         unsafe { arch::fill_bytes(to as *mut u8, value as u8, len as usize) };
     }
 
-    pub(super) fn memory_init(
-        i: &Instance,
-        memory: u32,
-        data: u32,
-        dst: u64,
-        src: u32,
-        len: u32,
-    ) -> Result<(), Reason> {
-        Ok(i.memory_init(
-            MemoryIndex::new(memory),
-            DataIndex::new(data),
-            dst,
-            src,
-            len,
-        )?)
-    }
-
-    pub(super) fn atomic_wait32(
-        i: &Instance,
-        memory: u32,
-        index: u64,
-        offset: u64,
-        expected: u32,
-        timeout: u64,
-    ) -> Result<u32, Reason> {
-        let memory = MemoryIndex::new(memory);
-        // SAFETY: the answer is a value and a status, as here.
-        unsafe {
-            yielding::atomic_wait(
-                i,
-                (memory, index, offset),
-                Expected::I32(expected),
-                timeout as i64,
-            )
-        }
-    }
-
-    pub(super) fn atomic_wait64(
-        i: &Instance,
-        memory: u32,
-        index: u64,
-        offset: u64,
-        expected: u64,
-        timeout: u64,
-    ) -> Result<u32, Reason> {
-        let memory = MemoryIndex::new(memory);
-        // SAFETY: the answer is a value and a status, as here.
-        unsafe {
-            yielding::atomic_wait(
-                i,
-                (memory, index, offset),
-                Expected::I64(expected),
-                timeout as i64,
-            )
-        }
-    }
-
-    pub(super) fn atomic_notify(
-        i: &Instance,
-        memory: u32,
-        index: u64,
-        offset: u64,
-        count: u32,
-    ) -> Result<u32, Reason> {
-        Ok(i.atomic_notify(MemoryIndex::new(memory), index, offset, count)?)
-    }
-
     pub(super) fn data_drop(i: &Instance, data: u32) {
         i.data_drop(DataIndex::new(data));
     }
 
-    pub(super) fn table_grow(
-        i: &Instance,
-        table: u32,
-        delta: u64,
-        init: u64,
-    ) -> Result<u64, Reason> {
-        let old = i
-            .table_grow(TableIndex::new(table), delta, init)
-            .map_err(Reason::Error)?;
-        Ok(old.unwrap_or(NOT_GROWN))
-    }
-
-    pub(super) fn table_fill(
-        i: &Instance,
-        table: u32,
-        dst: u64,
-        value: u64,
-        len: u64,
-    ) -> Result<(), Reason> {
-        Ok(i.table_fill(TableIndex::new(table), dst, value, len)?)
-    }
-
-    pub(super) fn table_copy(
-        i: &Instance,
-        dst_table: u32,
-        dst: u64,
-        src_table: u32,
-        src: u64,
-        len: u64,
-    ) -> Result<(), Reason> {
-        let (to, from) = (TableIndex::new(dst_table), TableIndex::new(src_table));
-        Ok(i.table_copy(to, dst, from, src, len)?)
-    }
-
-    pub(super) fn table_init(
-        i: &Instance,
-        table: u32,
-        elem: u32,
-        dst: u64,
-        src: u32,
-        len: u32,
-    ) -> Result<(), Reason> {
-        i.table_init(TableIndex::new(table), ElemIndex::new(elem), dst, src, len)
-    }
-
     pub(super) fn elem_drop(i: &Instance, elem: u32) {
         i.elem_drop(ElemIndex::new(elem));
-    }
-
-    pub(super) fn gc_alloc(i: &Instance, size: u32) -> Result<u32, Reason> {
-        i.gc_alloc(size)
-    }
-
-    pub(super) fn gc_alloc_zeroed(i: &Instance, ty: u32, length: u32) -> Result<u32, Reason> {
-        i.gc_alloc_zeroed(ty, length)
-    }
-
-    pub(super) fn array_new(
-        i: &Instance,
-        ty: u32,
-        length: u32,
-        low: u64,
-        high: u64,
-    ) -> Result<u32, Reason> {
-        i.array_new(ty, length, low, high)
-    }
-
-    pub(super) fn array_new_data(
-        i: &Instance,
-        ty: u32,
-        data: u32,
-        offset: u32,
-        length: u32,
-    ) -> Result<u32, Reason> {
-        i.array_new_data(ty, data, offset, length)
-    }
-
-    pub(super) fn array_new_elem(
-        i: &Instance,
-        ty: u32,
-        elem: u32,
-        offset: u32,
-        length: u32,
-    ) -> Result<u32, Reason> {
-        i.array_new_elem(ty, elem, offset, length)
     }
 
     pub(super) fn array_fill(
@@ -356,10 +293,6 @@ mod calls {
         Err(i.throw(exception))
     }
 
-    pub(super) fn exn_alloc(i: &Instance, tag: u32) -> Result<u32, Reason> {
-        i.exn_alloc(tag)
-    }
-
     pub(super) fn gc_remembered_full(i: &Instance) {
         i.gc_remembered_full();
     }
@@ -383,10 +316,6 @@ mod calls {
         Ok(())
     }
 
-    pub(super) fn cont_prepare(i: &Instance, cont: u32) -> Result<u64, Reason> {
-        i.cont_prepare(cont)
-    }
-
     pub(super) fn cont_prepare_throw(i: &Instance, cont: u32) -> Result<u64, Reason> {
         let Some(head) = i.cont_prepare_throw(cont)? else {
             return Ok(0);
@@ -407,10 +336,6 @@ mod calls {
         let values = ptr::with_exposed_provenance(values as usize);
         // SAFETY: compiled code passes so many values of the types it says.
         unsafe { i.cont_bind(cont, from, to, values, count) }
-    }
-
-    pub(super) fn find_handler(i: &Instance, tag: u64, target: u32) -> Result<u64, Reason> {
-        Ok(i.find_handler(tag, target)?)
     }
 
     pub(super) fn trap(_: &Instance, code: u32) -> Result<(), Reason> {
