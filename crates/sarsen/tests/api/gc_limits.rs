@@ -56,7 +56,10 @@ fn fills<T>(store: &mut Store<T>, instance: &Instance, limit: usize, bytes: i32)
         assert!(error.downcast_ref::<WasmBacktrace>().is_some());
         let kept = check.call(&mut *store, ()).unwrap();
         let room = (limit / node_size(bytes)) as i32;
-        assert!((count..=room).contains(&kept), "{kept} of {count} to {room}");
+        assert!(
+            (count..=room).contains(&kept),
+            "{kept} of {count} to {room}"
+        );
         assert!(store.gc_heap_capacity() <= limit);
         forget.call(&mut *store, ()).unwrap();
         store.gc(None).unwrap();
