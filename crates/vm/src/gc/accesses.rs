@@ -8,7 +8,9 @@ use super::heap::Heap;
 use crate::types::{Defined, Shape};
 use hashbrown::HashMap;
 use sarsen_abi::heap::{HEADER_SIZE, I31_BIT, YOUNG};
-use sarsen_abi::types::{FieldType, HeapType, Hierarchy, RefType, StorageType, ValType};
+use sarsen_abi::types::{
+    AbstractHeapType, FieldType, HeapType, Hierarchy, RefType, StorageType, ValType,
+};
 use sarsen_abi::vmctx::{NO_FUNC_ID, VmFuncRef};
 use sarsen_abi::{TrapCode, TypeId};
 
@@ -63,29 +65,12 @@ impl Holds {
 enum Fits {
     /// All of the hierarchy.
     All,
-    /// Null, if it is nullable, and what has this type or one below it.
-    Concrete { nullable: bool, id: TypeId },
-    /// Those of an abstract type.
-    Abstract(RefType<TypeId>),
+    /// Those of the type [`Access::ty`], and of those below it; and null, if it is nullable.
+    Concrete,
+    /// Those of an abstract type; and null, if it is nullable.
+    Abstract(AbstractHeapType),
     /// None: it holds no reference.
     None,
-}
-
-impl Fits {
-    fn of(storage: &StorageType<TypeId>) -> Fits {
-        let StorageType::Val(ValType::Ref(ty)) = *storage else {
-            return Fits::None;
-        };
-        let nullable = ty.nullable;
-        match ty.heap {
-            HeapType::Abstract(heap) if nullable && heap == ty.heap.hierarchy().top() => Fits::All,
-            HeapType::Abstract(_) => Fits::Abstract(ty),
-            HeapType::ConcreteFunc(id)
-            | HeapType::ConcreteStruct(id)
-            | HeapType::ConcreteArray(id)
-            | HeapType::ConcreteCont(id) => Fits::Concrete { nullable, id },
-        }
-    }
 }
 
 /// A field or element.
@@ -93,11 +78,43 @@ impl Fits {
 pub struct Access {
     /// From the beginning of the object, in bytes; of an element, of the first one.
     offset: u32,
+    ty: TypeId,
+    fits: Fits,
+    nullable: bool,
     /// What it holds.
     pub holds: Holds,
     /// Whether it can be written.
     pub mutable: bool,
-    fits: Fits,
+}
+
+impl Access {
+    fn new(field: &FieldType<TypeId>, offset: u32) -> Access {
+        let mut access = Access {
+            offset,
+            ty: TypeId(0),
+            fits: Fits::None,
+            nullable: false,
+            holds: Holds::of(&field.storage),
+            mutable: field.mutable,
+        };
+        if let StorageType::Val(ValType::Ref(ty)) = field.storage {
+            access.nullable = ty.nullable;
+            access.fits = match ty.heap {
+                HeapType::Abstract(heap) if ty.nullable && heap == ty.heap.hierarchy().top() => {
+                    Fits::All
+                }
+                HeapType::Abstract(heap) => Fits::Abstract(heap),
+                HeapType::ConcreteFunc(id)
+                | HeapType::ConcreteStruct(id)
+                | HeapType::ConcreteArray(id)
+                | HeapType::ConcreteCont(id) => {
+                    access.ty = id;
+                    Fits::Concrete
+                }
+            };
+        }
+        access
+    }
 }
 
 /// A type.
@@ -117,12 +134,6 @@ struct TypeAccess {
 
 impl TypeAccess {
     fn new(ty: &Defined) -> TypeAccess {
-        let access = |ty: &FieldType<TypeId>, offset| Access {
-            offset,
-            holds: Holds::of(&ty.storage),
-            mutable: ty.mutable,
-            fits: Fits::of(&ty.storage),
-        };
         let mut made = TypeAccess {
             id: ty.id.0,
             size: 0,
@@ -134,12 +145,12 @@ impl TypeAccess {
             Shape::Struct(shape) => {
                 let fields = shape.fields.iter().zip(&shape.layout.fields);
                 made.fields = fields
-                    .map(|(ty, &(offset, _))| access(ty, offset))
+                    .map(|(ty, &(offset, _))| Access::new(ty, offset))
                     .collect();
                 made.size = shape.layout.size;
             }
             Shape::Array(shape) => {
-                made.element = Some(access(&shape.element, HEADER_SIZE));
+                made.element = Some(Access::new(&shape.element, HEADER_SIZE));
                 made.element_size = shape.layout.slot.size();
             }
             Shape::Func(_) | Shape::Cont(_) => {}
@@ -246,14 +257,19 @@ impl Heap {
     pub fn fits(&self, access: Access, reference: u32) -> bool {
         match access.fits {
             Fits::All => true,
-            Fits::Concrete { nullable, .. } if reference == 0 => nullable,
-            Fits::Concrete { id, .. } if reference & I31_BIT == 0 => {
-                let own = self.check(reference, u64::from(HEADER_SIZE));
-                // SAFETY: a header's first word, in the heap.
-                own.is_ok_and(|own| self.is_type(TypeId(unsafe { own.cast::<u32>().read() }), id))
+            _ if reference == 0 => access.nullable,
+            Fits::Concrete if reference & I31_BIT == 0 => {
+                let own = self.type_of(reference);
+                own.is_ok_and(|own| self.is_type(own, access.ty))
             }
-            Fits::Abstract(ty) => self.is_instance(reference, &ty) == Ok(true),
-            Fits::Concrete { .. } | Fits::None => false,
+            Fits::Concrete | Fits::None => false,
+            Fits::Abstract(heap) => {
+                let ty = RefType {
+                    nullable: access.nullable,
+                    heap: HeapType::Abstract(heap),
+                };
+                self.is_instance(reference, &ty) == Ok(true)
+            }
         }
     }
 
@@ -275,7 +291,7 @@ impl Heap {
     }
 
     /// Writes a function to where an [`Access`] was found, and tells whether it did: not when it does not fit,
-    /// or has no number yet, or the type is abstract and narrower than `funcref`.
+    /// or has no number yet.
     ///
     /// # Safety
     ///
@@ -294,9 +310,10 @@ impl Heap {
         };
         let fits = match (access.fits, ty) {
             (Fits::All, _) => true,
-            (Fits::Concrete { nullable, .. }, None) => nullable,
-            (Fits::Concrete { id, .. }, Some(own)) => self.is_type(own, id),
-            (Fits::Abstract(_) | Fits::None, _) => false,
+            (_, None) => access.nullable,
+            (Fits::Concrete, Some(own)) => self.is_type(own, access.ty),
+            (Fits::Abstract(heap), Some(_)) => heap == AbstractHeapType::Func,
+            (Fits::None, Some(_)) => false,
         };
         if !fits || number == NO_FUNC_ID {
             return false;

@@ -69,7 +69,9 @@ impl ArrayView {
 
 /// What a reference leads to.
 impl Heap {
-    fn type_of(&self, reference: u32) -> Result<TypeId, TrapCode> {
+    /// The first word of the header that a reference leads to.
+    #[inline]
+    pub(super) fn type_of(&self, reference: u32) -> Result<TypeId, TrapCode> {
         let object = self.check(reference, u64::from(HEADER_SIZE))?;
         // SAFETY: a header's first word, in the heap.
         Ok(TypeId(unsafe { object.cast::<u32>().read() }))
