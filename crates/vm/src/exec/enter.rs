@@ -50,8 +50,6 @@ pub struct Unwound {
 pub(super) struct Stay {
     /// First, because the store points to it.
     pub(super) activation: Activation,
-    /// What ran on the thread before, or null.
-    outer: *mut VmStoreCtx,
     /// Written by `landing`; uninitialized until then.
     pub(super) backtrace: MaybeUninit<Option<Box<Backtrace>>>,
 }
@@ -81,47 +79,11 @@ pub unsafe fn enter(
     // SAFETY: the caller's promise. `callee` is a function of this store, so that its code is alive; its entry
     // stub gets back whatever happens.
     unsafe {
-        let room = room(store);
-        if room.sp <= room.limit {
-            return enter_slowly(store, room, callee, values);
-        }
-        activate(store, room.limit, |activation| {
-            arch::call_entry(activation, callee, values)
-        })
-    }
-}
-
-/// As [`enter()`], when the first calculation of the stack's limit left no room.
-///
-/// # Safety
-///
-/// As [`enter()`].
-#[cold]
-#[inline(never)]
-unsafe fn enter_slowly(
-    store: NonNull<Store>,
-    room: Room,
-    callee: *const VmFuncRef,
-    values: *mut ValRaw,
-) -> Result<(), Box<Unwound>> {
-    let limit = room.limit_on_slow_path()?;
-    // SAFETY: the caller's promise.
-    unsafe {
+        let limit = stack_limit(store)?;
         activate(store, limit, |activation| {
             arch::call_entry(activation, callee, values)
         })
     }
-}
-
-/// What the stack limit of an activation is calculated from.
-struct Room {
-    sp: usize,
-    /// The limit of the activation that this one is nested in, or 0.
-    inherited: usize,
-    max_wasm_stack: usize,
-    reserve: usize,
-    /// The limit, if it is lower than `sp`.
-    limit: usize,
 }
 
 /// The stack limit of an activation that begins here.
@@ -133,22 +95,8 @@ struct Room {
 /// # Safety
 ///
 /// As [`enter()`].
-pub(super) unsafe fn stack_limit(store: NonNull<Store>) -> Result<usize, Box<Unwound>> {
-    // SAFETY: the caller's promise.
-    let room = unsafe { room(store) };
-    if room.sp <= room.limit {
-        return room.limit_on_slow_path();
-    }
-    Ok(room.limit)
-}
-
-/// Calculates the stack limit of an activation that begins here.
-///
-/// # Safety
-///
-/// As [`enter()`].
 #[inline(always)]
-unsafe fn room(store: NonNull<Store>) -> Room {
+pub(super) unsafe fn stack_limit(store: NonNull<Store>) -> Result<usize, Box<Unwound>> {
     // SAFETY: the store is alive, and the borrow ends here.
     let (ctx, max_wasm_stack, reserve) = unsafe {
         let store = store.as_ref();
@@ -175,13 +123,10 @@ unsafe fn room(store: NonNull<Store>) -> Room {
     let limit = inherited
         .max(sp.saturating_sub(max_wasm_stack))
         .max(thread.stack_low.get().saturating_add(reserve));
-    Room {
-        sp,
-        inherited,
-        max_wasm_stack,
-        reserve,
-        limit,
+    if sp <= limit {
+        return limit_on_slow_path(sp, inherited, max_wasm_stack, reserve);
     }
+    Ok(limit)
 }
 
 /// Runs compiled code in an activation of its own.
@@ -215,15 +160,21 @@ pub(super) unsafe fn activate(
         (*activation).native.first_tag = ptr::null();
         (*activation).native.stack_limit = limit;
         (*activation).suspension = ptr::null_mut();
-        (*activation).previous = (*ctx).activation;
+        let previous = (*ctx).activation;
+        (*activation).previous = previous;
         (*activation).previous_stack = (*ctx).current_stack;
         (*ctx).activation = activation;
         (*ctx).current_stack = activation.cast();
         (*ctx).stack_limit = limit;
-        (*stay).outer = thread.store.replace(ctx);
+        let outer = thread.store.replace(ctx);
         let status = run(activation);
-        thread.store.set((*stay).outer);
-        leave_to_previous(ctx, activation);
+        thread.store.set(outer);
+        // Where nothing is below, a constant: what was just read need not be waited for.
+        if previous.is_null() {
+            (*ctx).activation = ptr::null_mut();
+        } else {
+            leave_to_previous(ctx, activation);
+        }
         status
     };
     if status == STATUS_OK {
@@ -258,35 +209,37 @@ pub(super) unsafe fn leave_to_previous(ctx: *mut VmStoreCtx, activation: *const 
     }
 }
 
-impl Room {
-    /// The stack limit when the first calculation left no room: because this thread was never prepared,
-    /// because the stack is another one than that of the outer activation, or because there is none.
-    #[cold]
-    #[inline(never)]
-    fn limit_on_slow_path(self) -> Result<usize, Box<Unwound>> {
-        thread::prepare();
-        let sp = self.sp;
-        let own = sp.saturating_sub(self.max_wasm_stack);
-        // A limit inherited from another stack means nothing: a host function may go on in another thread,
-        // or on a stack that it has made itself (a coroutine's, say).
-        let limit = match thread::native_stack() {
-            Some(stack) if stack.contains(&sp) => {
-                let inherited = Some(self.inherited).filter(|limit| stack.contains(limit));
-                own.max(stack.start.saturating_add(self.reserve))
-                    .max(inherited.unwrap_or(0))
-            }
-            // The bounds of this stack are unknown: the host must leave enough room.
-            _ => own,
-        };
-        if sp > limit {
-            return Ok(limit);
+/// The stack limit when the first calculation left no room: because this thread was never prepared,
+/// because the stack is another one than that of the outer activation, or because there is none.
+#[cold]
+#[inline(never)]
+fn limit_on_slow_path(
+    sp: usize,
+    inherited: usize,
+    max_wasm_stack: usize,
+    reserve: usize,
+) -> Result<usize, Box<Unwound>> {
+    thread::prepare();
+    let own = sp.saturating_sub(max_wasm_stack);
+    // A limit inherited from another stack means nothing: a host function may go on in another thread,
+    // or on a stack that it has made itself (a coroutine's, say).
+    let limit = match thread::native_stack() {
+        Some(stack) if stack.contains(&sp) => {
+            let inherited = Some(inherited).filter(|limit| stack.contains(limit));
+            own.max(stack.start.saturating_add(reserve))
+                .max(inherited.unwrap_or(0))
         }
-        let reason = Reason::Trap(TrapCode::StackOverflow);
-        Err(Box::new(Unwound {
-            reason,
-            backtrace: None,
-        }))
+        // The bounds of this stack are unknown: the host must leave enough room.
+        _ => own,
+    };
+    if sp > limit {
+        return Ok(limit);
     }
+    let reason = Reason::Trap(TrapCode::StackOverflow);
+    Err(Box::new(Unwound {
+        reason,
+        backtrace: None,
+    }))
 }
 
 /// What the host gets of a call that did not return.
