@@ -271,7 +271,7 @@ fn run(mut config: Config, first: u64, share: u64) {
     config.wasm_stack_switching(true);
     let engine = Engine::new(&config).unwrap();
     let first = from_environment("SARSEN_CONTROL_SEED", 0) + first;
-    let programs = from_environment("SARSEN_CONTROL_PROGRAMS", 120) / share;
+    let programs = from_environment("SARSEN_CONTROL_PROGRAMS", 60) / share;
     let mut counts = Counts::new();
     for seed in first..first + programs {
         compare(&engine, seed, &mut counts);
