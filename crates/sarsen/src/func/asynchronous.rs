@@ -243,6 +243,9 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
 }
 
 /// A future that writes what it gives to where compiled code finds it.
+///
+/// What is written is raw, as is the reason why it fails. So the host's future is dropped before: as that happens, it
+/// may use its store.
 trait Writes: Send {
     /// # Safety
     ///
@@ -255,8 +258,26 @@ trait Writes: Send {
     ) -> Poll<Result<()>>;
 }
 
+/// A future of the host's, which is gone as soon as it is ready.
+struct Fused<R>(Option<Pin<HostFuture<'static, R>>>);
+
+impl<R> Fused<R> {
+    fn new(future: HostFuture<'static, R>) -> Fused<R> {
+        Fused(Some(Box::into_pin(future)))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<R> {
+        let future = self.0.as_mut().expect("polled until it is ready");
+        let polled = future.as_mut().poll(context);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
 /// Of a function whose type is known in Rust.
-struct Typed<R>(Pin<HostFuture<'static, R>>);
+struct Typed<R>(Fused<R>);
 
 impl<R: WasmRet> Writes for Typed<R> {
     #[inline]
@@ -266,7 +287,7 @@ impl<R: WasmRet> Writes for Typed<R> {
         values: *mut ValRaw,
         context: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        let polled = self.0.as_mut().poll(context);
+        let polled = self.0.poll(context);
         // SAFETY: the caller's promise.
         polled.map(|results| unsafe { results.store(store.as_mut(), values) })
     }
@@ -274,7 +295,7 @@ impl<R: WasmRet> Writes for Typed<R> {
 
 /// Of a function whose type is known at run time. The future refers to the values: it is dropped first.
 struct Dynamic {
-    future: Pin<HostFuture<'static, Result<()>>>,
+    future: Fused<Result<()>>,
     vals: NonNull<SmallVec<[Val; 8]>>,
     ty: FuncType,
 }
@@ -289,11 +310,11 @@ impl Writes for Dynamic {
         values: *mut ValRaw,
         context: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        let Poll::Ready(result) = self.future.as_mut().poll(context) else {
+        let Poll::Ready(result) = self.future.poll(context) else {
             return Poll::Pending;
         };
         let ty = self.ty.as_abi();
-        // SAFETY: the future has ended, so that nobody else refers to the values; the caller's promise.
+        // SAFETY: the future is gone, so that nobody else refers to the values; the caller's promise.
         Poll::Ready(result.and_then(|()| unsafe {
             let results = &self.vals.as_ref()[ty.params.len()..];
             write_results(store.as_mut(), ty, results, values)
@@ -303,7 +324,7 @@ impl Writes for Dynamic {
 
 impl Drop for Dynamic {
     fn drop(&mut self) {
-        self.future = Box::pin(core::future::ready(Ok(())));
+        self.future = Fused(None);
         // SAFETY: leaked when this was made; the future that referred to it is gone.
         drop(unsafe { Box::from_raw(self.vals.as_ptr()) });
     }
@@ -433,7 +454,7 @@ where
         unsafe {
             called::<T, F, Typed<R>>(host, values, |mut store, host, func| {
                 let params = P::load(&mut store.as_mut().opaque, values);
-                Typed(Box::into_pin(func(Caller::new(store, host), params)))
+                Typed(Fused::new(func(Caller::new(store, host), params)))
             })
         }
     }
@@ -470,7 +491,7 @@ where
                 let (params, results) = (*vals.as_ptr()).split_at_mut(ty.as_abi().params.len());
                 let future = (dynamic.func)(Caller::new(store, host), params, results);
                 Dynamic {
-                    future: Box::into_pin(future),
+                    future: Fused::new(future),
                     vals,
                     ty,
                 }

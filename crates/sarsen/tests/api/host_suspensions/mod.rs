@@ -1,6 +1,7 @@
 //! Host functions that suspend the continuation that they are called on.
 
 mod dropping;
+mod futures;
 mod misuse;
 mod resuming;
 mod standing;
