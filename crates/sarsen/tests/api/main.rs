@@ -25,6 +25,7 @@ mod limits;
 mod linking;
 mod objects;
 mod porting;
+mod registers;
 mod threads;
 mod traps;
 mod types;
