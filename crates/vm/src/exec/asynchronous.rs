@@ -25,7 +25,7 @@ use super::resume::{Prepared, Resumed, failed, link};
 use super::thread;
 use crate::arch::{self, ResumeArguments};
 use crate::instance::Store;
-use crate::stack::{Base, BeginError, recycle_running};
+use crate::stack::{Base, BeginError, recycle, recycle_running};
 use sarsen_abi::TrapCode;
 use sarsen_abi::builtin::STATUS_OK;
 use sarsen_abi::stack::{VmStack, VmSuspension};
@@ -318,10 +318,13 @@ impl Drop for Recycle {
             };
             (*state).store.as_mut().uncount_async_stack();
             let ctx = (*state).store.as_ref().ctx();
-            let saved = ((*ctx).current_stack, (*ctx).stack_limit);
             let resumption = (*state).resumption.as_mut();
-            let not_begun = resumption.and_then(|resumption| resumption.head.take());
-            (*ctx).current_stack = not_begun.map_or((*state).current, NonNull::as_ptr);
+            if let Some(not_begun) = resumption.and_then(|resumption| resumption.head.take()) {
+                // Still suspended: a host function may have left something there.
+                return recycle(ctx, not_begun.as_ptr());
+            }
+            let saved = ((*ctx).current_stack, (*ctx).stack_limit);
+            (*ctx).current_stack = (*state).current;
             recycle_running(ctx, base.block());
             ((*ctx).current_stack, (*ctx).stack_limit) = saved;
         }
