@@ -444,6 +444,40 @@ mod tests {
         }
     }
 
+    /// The system stops at pages that are locked in memory, and says how far it came.
+    #[test]
+    fn every_range_is_guarded_also_those_after_one_that_the_system_refuses() {
+        const STRIDE: usize = 3 * PAGE_SIZE;
+        const COUNT: usize = 8;
+        let is_readable = |address: *const u8| {
+            // SAFETY: the system writes the one byte of the second argument, or says that it cannot read it.
+            unsafe {
+                let mut pipe = [0; 2];
+                assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+                let written = libc::write(pipe[1], address.cast(), 1);
+                for end in pipe {
+                    libc::close(end);
+                }
+                written == 1
+            }
+        };
+        for locked in [&[3][..], &[0], &[7], &[2, 3, 5]] {
+            let pages = Reservation::new_zeroed(COUNT * STRIDE).unwrap();
+            // SAFETY: nobody else uses this reservation.
+            unsafe {
+                for range in locked {
+                    let at = pages.ptr_at(range * STRIDE);
+                    assert_eq!(libc::mlock(at.cast(), PAGE_SIZE), 0);
+                }
+                pages.guard(0, PAGE_SIZE, STRIDE, COUNT).unwrap();
+            }
+            for page in 0..3 * COUNT {
+                let readable = is_readable(pages.ptr_at(page * PAGE_SIZE));
+                assert_eq!(readable, page % 3 != 0, "page {page}, locked {locked:?}");
+            }
+        }
+    }
+
     #[test]
     fn private_mappings_of_a_sealed_file_do_not_see_each_other() {
         let mut contents = vec![7u8; 2 * PAGE_SIZE];
