@@ -258,7 +258,7 @@ trait Writes: Send {
     ) -> Poll<Result<()>>;
 }
 
-/// A future of the host's, which is gone as soon as it is ready.
+/// A future of the host's, which is gone as soon as it is ready, or has panicked.
 struct Fused<R>(Option<Pin<HostFuture<'static, R>>>);
 
 impl<R> Fused<R> {
@@ -267,10 +267,10 @@ impl<R> Fused<R> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<R> {
-        let future = self.0.as_mut().expect("polled until it is ready");
+        let mut future = self.0.take().expect("polled until it is ready");
         let polled = future.as_mut().poll(context);
-        if polled.is_ready() {
-            self.0 = None;
+        if polled.is_pending() {
+            self.0 = Some(future);
         }
         polled
     }

@@ -23,6 +23,7 @@ enum Ends {
     Returns,
     Throws,
     Suspends,
+    Panics,
 }
 
 /// Ends after it was pending so many times. As it is dropped, everything moves and a guest traps.
@@ -41,7 +42,10 @@ impl Future for Busy<'_> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(self.result.take().expect("polled until it is ready"))
+        let Some(result) = self.result.take() else {
+            panic!("it panics");
+        };
+        Poll::Ready(result)
     }
 }
 
@@ -65,7 +69,7 @@ fn run(engine: &Engine, pending: u32, ends: Ends) -> i32 {
     let f = Func::wrap_async(
         &mut store,
         move |mut caller: Caller<'_, Option<Func>>, (object,): (Option<Rooted<AnyRef>>,)| {
-            let result = match ends {
+            let result = Some(match ends {
                 Ends::Returns => Ok(object),
                 Ends::Throws => {
                     let ty = ExnType::from_tag_type(failed.ty(&caller)).unwrap();
@@ -75,11 +79,12 @@ fn run(engine: &Engine, pending: u32, ends: Ends) -> i32 {
                     caller.as_context_mut().throw(exception)
                 }
                 Ends::Suspends => Err(Suspend::new(swap, [Val::AnyRef(object)]).into()),
-            };
+                Ends::Panics => Ok(None),
+            });
             Box::new(Busy {
                 caller,
                 pending,
-                result: Some(result),
+                result: result.filter(|_| !matches!(ends, Ends::Panics)),
             })
         },
     );
@@ -106,6 +111,17 @@ fn what_a_future_ends_with_outlives_what_the_future_does_as_it_is_dropped() {
             for pending in [0, 1] {
                 assert_eq!(run(&engine, pending, ends), 7, "{ends:?}, {pending}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_future_that_panics_is_gone_when_the_call_is_left() {
+    for engine in engines() {
+        for pending in [0, 1] {
+            let run = || run(&engine, pending, Ends::Panics);
+            let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
+            assert_eq!(*payload.downcast::<&str>().unwrap(), "it panics");
         }
     }
 }
