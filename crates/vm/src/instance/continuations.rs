@@ -19,7 +19,7 @@ use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
 use sarsen_abi::{TrapCode, TypeId, TypeIndex};
 use smallvec::SmallVec;
 use std::num::NonZeroU32;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
 
 /// What a continuation is that can be resumed.
@@ -349,11 +349,21 @@ impl Store {
     /// # Errors
     ///
     /// The embedder's.
-    fn may_have_more_stacks(&self, more: usize) -> Result<bool, HostError> {
+    ///
+    /// # Panics
+    ///
+    /// Resumes the embedder's.
+    fn may_have_more_stacks(&mut self, more: usize) -> Result<bool, HostError> {
         let of_continuations = self.stacks.as_ref().map_or(0, |stacks| stacks.taken());
         let now = of_continuations + self.async_stacks;
-        let answer = self.ask(|upcalls| upcalls.stacks_growing(now, now + more));
-        answer.unwrap_or(Ok(true))
+        let ask = || self.ask(|upcalls| upcalls.stacks_growing(now, now + more));
+        match panic::catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(answer) => answer.unwrap_or(Ok(true)),
+            Err(payload) => {
+                self.heap_mut().release_all();
+                panic::resume_unwind(payload);
+            }
+        }
     }
 
     /// Counts the stack of an asynchronous call that begins.

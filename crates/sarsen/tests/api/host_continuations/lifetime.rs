@@ -1,8 +1,8 @@
 //! How long continuations and their stacks are there, and how many a store may have.
 
 use super::*;
-use crate::asynchronous::block_on;
-use sarsen::{ResourceLimiter, Result, StoreLimitsBuilder};
+use crate::asynchronous::{Alive, block_on};
+use sarsen::{ExternRef, ResourceLimiter, Result, StoreLimitsBuilder};
 
 #[test]
 fn a_handle_ends_with_its_scope_unless_it_is_owned() {
@@ -169,4 +169,36 @@ fn a_limiters_error_about_stacks_stops_webassembly_with_that_error() {
     assert_eq!(store.continuation_stacks(), 0);
     let error = cont.resume(&mut store, &[Val::I32(1)], &[]).unwrap_err();
     assert!(error.is::<ConsumedError>());
+}
+
+#[test]
+fn the_arguments_of_a_resumption_die_when_a_limiter_has_panicked_about_its_stack() {
+    struct Panics;
+    impl ResourceLimiter for Panics {
+        fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            Ok(true)
+        }
+        fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            Ok(true)
+        }
+        fn stacks_growing(&mut self, _: usize, _: usize) -> Result<bool> {
+            panic!("no stacks")
+        }
+    }
+    let alive = Alive::default();
+    let mut store = Store::new(&engines()[0], Panics);
+    store.limiter(|limits| limits);
+    let func = Func::wrap(&mut store, |_: Option<Rooted<ExternRef>>| {});
+    let cont = cont_of(&mut store, &func);
+    {
+        let mut scope = RootScope::new(&mut store);
+        let object = ExternRef::new(&mut scope, alive.one()).unwrap();
+        let args = [Val::ExternRef(Some(object))];
+        let resume = || drop(cont.resume(&mut scope, &args, &[]));
+        let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(resume)).unwrap_err();
+        assert_eq!(payload.downcast_ref(), Some(&"no stacks"));
+    }
+    assert!(!cont.is_consumed(&mut store).unwrap());
+    store.gc(None).unwrap();
+    assert_eq!(alive.count(), 0);
 }
