@@ -187,3 +187,30 @@ fn a_wait_that_is_dropped_is_woken_by_nobody() {
     assert_eq!(alive.count(), 0, "the waker is still somewhere");
     it.engine.increment_epoch();
 }
+
+#[test]
+fn a_waker_that_notifies_as_it_is_dropped_wakes_the_wait_that_had_it() {
+    struct Notifies(SharedMemory);
+    impl Wake for Notifies {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Notifies {
+        fn drop(&mut self) {
+            assert_eq!(self.0.atomic_notify(8, 1), Ok(1));
+        }
+    }
+    let mut it = waiting();
+    let first = Waker::from(Arc::new(Notifies(it.memory.clone())));
+    let (waker, rung) = bell();
+    {
+        let mut call = pin!(it.wait.call_async(&mut it.store, -1));
+        assert!(poll(call.as_mut(), &first).is_pending());
+        drop(first);
+        let Poll::Ready(result) = poll(call.as_mut(), &waker) else {
+            panic!("notified, but it waits");
+        };
+        assert_eq!(result.unwrap(), 0);
+    }
+    rung.recv().unwrap();
+    it.assert_nobody_waits();
+}

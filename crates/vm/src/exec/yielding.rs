@@ -11,6 +11,7 @@ use crate::os::timer::Timer;
 use sarsen_abi::MemoryIndex;
 use sarsen_abi::builtin::STATUS_OK;
 use std::io;
+use std::mem;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -88,8 +89,11 @@ struct Latest(Mutex<Waker>);
 
 impl Latest {
     fn set(&self, waker: &Waker) {
+        let mut waker = waker.clone();
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.clone_from(waker);
+        mem::swap(&mut *latest, &mut waker);
+        // The old one may do anything as it is dropped, even wake: not under the lock.
+        drop(latest);
     }
 }
 
@@ -238,7 +242,7 @@ pub(super) unsafe fn atomic_wait(
     };
     // SAFETY: the memory lives as long as the instance, and that as long as the store.
     let registration =
-        unsafe { std::mem::transmute::<Registration<'_>, Registration<'static>>(registration) };
+        unsafe { mem::transmute::<Registration<'_>, Registration<'static>>(registration) };
     let wait = Wait {
         registration: Some(registration),
         until,
