@@ -13,6 +13,9 @@
 
 use super::engine::Engine;
 use crate::os::park::Permit;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +28,7 @@ static PERMIT: Permit = Permit::new();
 static ALARMS: Mutex<Alarms> = Mutex::new(Alarms {
     next: 0,
     started: false,
-    set: Vec::new(),
+    engines: BTreeMap::new(),
 });
 
 #[derive(Debug)]
@@ -33,21 +36,18 @@ struct Alarms {
     /// The number that the next one gets.
     next: u64,
     started: bool,
-    set: Vec<Set>,
+    /// By address.
+    engines: BTreeMap<usize, OfEngine>,
 }
 
+/// The deadline, and a number that makes it unique.
+type Key = (u64, u64);
+
+/// The alarms of an engine that has some.
 #[derive(Debug)]
-struct Set {
-    number: u64,
+struct OfEngine {
     engine: Arc<Engine>,
-    deadline: u64,
-    waker: Waker,
-}
-
-impl Set {
-    fn is_due(&self) -> bool {
-        self.engine.epoch() >= self.deadline
-    }
+    wakers: BTreeMap<Key, Waker>,
 }
 
 /// [`Engine::alarm`] when there is none.
@@ -57,18 +57,29 @@ fn lock() -> MutexGuard<'static, Alarms> {
     ALARMS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Alarms {
-    /// Notes which epoch of an engine is the first that wakes one of these.
-    fn note_first(&self, engine: &Arc<Engine>) {
-        let of_engine = (self.set.iter()).filter(|set| Arc::ptr_eq(&set.engine, engine));
-        let first = of_engine.map(|set| set.deadline).min();
-        engine.alarm.store(first.unwrap_or(NONE), Ordering::SeqCst);
+impl OfEngine {
+    /// Notes which epoch is the first that wakes one of these.
+    fn note_first(&self) {
+        let first = self.wakers.keys().next();
+        let first = first.map_or(NONE, |&(deadline, _)| deadline);
+        self.engine.alarm.store(first, Ordering::SeqCst);
+    }
+
+    /// Takes those whose deadline has come.
+    fn take_due(&mut self) -> BTreeMap<Key, Waker> {
+        let next = self.engine.epoch().saturating_add(1);
+        let later = self.wakers.split_off(&(next, 0));
+        mem::replace(&mut self.wakers, later)
     }
 }
 
 /// Wakes a waker at an epoch, once, unless it is dropped before.
 #[derive(Debug)]
-pub(crate) struct Alarm(u64);
+pub(crate) struct Alarm {
+    /// The engine's address.
+    engine: usize,
+    key: Key,
+}
 
 impl Alarm {
     /// Wakes `waker` when the epoch of `engine` is `deadline` or later; at once if it is already.
@@ -83,33 +94,39 @@ impl Alarm {
             builder.spawn(run)?;
             alarms.started = true;
         }
-        let number = alarms.next;
+        let alarm = Alarm {
+            engine: Arc::as_ptr(engine).addr(),
+            key: (deadline, alarms.next),
+        };
         alarms.next += 1;
-        alarms.set.push(Set {
-            number,
+        let of_engine = alarms.engines.entry(alarm.engine);
+        let of_engine = of_engine.or_insert_with(|| OfEngine {
             engine: Arc::clone(engine),
-            deadline,
-            waker,
+            wakers: BTreeMap::new(),
         });
-        alarms.note_first(engine);
+        of_engine.wakers.insert(alarm.key, waker);
+        of_engine.note_first();
         if engine.epoch() >= deadline {
             PERMIT.give();
         }
-        Ok(Alarm(number))
+        Ok(alarm)
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
         let mut alarms = lock();
-        let Some(at) = alarms.set.iter().position(|set| set.number == self.0) else {
+        let Entry::Occupied(mut of_engine) = alarms.engines.entry(self.engine) else {
             return;
         };
-        let set = alarms.set.swap_remove(at);
-        alarms.note_first(&set.engine);
+        // None when it was woken, and at its engine's address there is another one, maybe.
+        let waker = of_engine.get_mut().wakers.remove(&self.key);
+        of_engine.get().note_first();
+        let is_last = of_engine.get().wakers.is_empty();
+        let engine = is_last.then(|| of_engine.remove());
         drop(alarms);
         // A waker may do anything as it is dropped: not under the lock.
-        drop(set);
+        drop((waker, engine));
     }
 }
 
@@ -121,19 +138,23 @@ pub(super) fn ring() {
 fn run() {
     loop {
         PERMIT.take(None);
+        let mut due = Vec::new();
         let mut alarms = lock();
-        let due: Vec<Set> = alarms.set.extract_if(.., |set| set.is_due()).collect();
-        for set in &due {
-            alarms.note_first(&set.engine);
+        for of_engine in alarms.engines.values_mut() {
+            due.extend(of_engine.take_due().into_values());
+            of_engine.note_first();
         }
+        let is_done = |_: &usize, of_engine: &mut OfEngine| of_engine.wakers.is_empty();
+        let done: Vec<_> = alarms.engines.extract_if(.., is_done).collect();
         drop(alarms);
-        for set in due {
+        for waker in due {
             // A waker that panics has not been woken; nobody is to tell.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| {
-                set.waker.wake_by_ref();
-                drop(set);
+                waker.wake_by_ref();
+                drop(waker);
             }));
         }
+        drop(done);
     }
 }
 
