@@ -219,3 +219,33 @@ fn a_host_function_suspends_inside_of_asynchronous_calls() {
         assert_eq!(guest.store.continuation_stacks(), 0);
     }
 }
+
+#[test]
+fn a_continuation_of_nothing_but_a_host_function_is_suspended_and_goes_on() {
+    for engine in engines() {
+        let mut guest = Guest::new(&engine, doubling);
+        let tags = guest.tags;
+        let func = doubling(&mut guest.store, tags);
+        let begin = |guest: &mut Guest| {
+            let cont = TypedCont::new(&mut guest.store, &func).unwrap();
+            guest.step(cont, 3).unwrap().wants().1
+        };
+        let rest = begin(&mut guest);
+        guest.store.gc(None).unwrap();
+        let backtrace = rest.as_cont().backtrace(&mut guest.store).unwrap();
+        assert!(backtrace.frames().is_empty());
+        assert_eq!(guest.step(rest, 5).unwrap().returned(), 10);
+
+        let rest = begin(&mut guest);
+        let exception = guest.exception(1);
+        let thrown = rest
+            .as_cont()
+            .resume_throw(&mut guest.store, exception, &[]);
+        assert!(thrown.unwrap_err().is::<ThrownException>());
+        assert!(guest.store.take_pending_exception().is_some());
+
+        let rest = begin(&mut guest);
+        rest.as_cont().discard(&mut guest.store).unwrap();
+        assert_eq!(guest.store.continuation_stacks(), 0);
+    }
+}
