@@ -21,6 +21,7 @@ mod host_suspensions;
 mod images;
 mod interruption;
 mod lifetime;
+mod likely_calls;
 mod limits;
 mod linking;
 mod objects;
