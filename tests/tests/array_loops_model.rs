@@ -46,6 +46,8 @@ enum Node {
     Loop(Box<Loop>),
     /// To the end of a round, or out of the loop.
     BranchIf(Condition, Exit),
+    /// Where a variable says: nowhere, or as one of the branches. Several ways lead to the loop's beginning then.
+    Switch(Var),
     /// A call, over which the array moves.
     Call,
 }
@@ -70,6 +72,8 @@ enum LoopKind {
 enum Exit {
     Continue,
     Break,
+    /// To the loop's beginning, without its step.
+    Again,
 }
 
 struct Maker(Random);
@@ -143,10 +147,11 @@ impl Maker {
                 Node::If(condition, then, otherwise)
             }
             78..90 if depth > 0 => self.counting_loop(depth - 1),
-            90..94 if in_loop => {
-                let exit = self.0.choose(&[Exit::Continue, Exit::Break]);
+            90..93 if in_loop => {
+                let exit = self.0.choose(&[Exit::Continue, Exit::Break, Exit::Again]);
                 Node::BranchIf(self.condition(), exit)
             }
+            93 if in_loop => Node::Switch(self.0.below(4)),
             94..97 => Node::Call,
             97.. => Node::Renew(self.operand()),
             _ => Node::Get(self.index()),
@@ -258,6 +263,12 @@ impl Interpreter {
                         return Err(Stop::Exit(*exit));
                     }
                 }
+                Node::Switch(var) => match self.vars[*var] {
+                    1 => return Err(Stop::Exit(Exit::Continue)),
+                    2 => return Err(Stop::Exit(Exit::Again)),
+                    0 | 3 => {}
+                    _ => return Err(Stop::Exit(Exit::Break)),
+                },
                 Node::Call => self.sum = self.sum.wrapping_add(7),
             }
         }
@@ -278,6 +289,7 @@ impl Interpreter {
             }
             match self.run(&inner.body) {
                 Err(Stop::Exit(Exit::Break)) => return Ok(()),
+                Err(Stop::Exit(Exit::Again)) => continue,
                 Ok(()) | Err(Stop::Exit(Exit::Continue)) => {}
                 Err(trap) => return Err(trap),
             }
@@ -328,13 +340,18 @@ impl Text {
             ),
             Node::Call => writeln!(out, "(local.set $sum (call $seven (local.get $sum)))"),
             Node::BranchIf(when, exit) => {
-                let to = if *exit == Exit::Break {
-                    "break"
-                } else {
-                    "round"
+                let to = match exit {
+                    Exit::Break => "break",
+                    Exit::Continue => "round",
+                    Exit::Again => "loop",
                 };
                 writeln!(out, "(br_if ${to}{label} {})", condition(when))
             }
+            Node::Switch(var) => writeln!(
+                out,
+                "(block $on (br_table $on $round{label} $loop{label} $on $break{label} (local.get {})))",
+                NAMES[*var]
+            ),
             Node::If(when, then, otherwise) => {
                 writeln!(out, "(if {} (then", condition(when)).unwrap();
                 self.body(then, label);
