@@ -179,7 +179,7 @@ impl Suspend {
             payload: payload.into(),
             references,
             arguments: tag_type.results.len(),
-            on_resume: on_resume.map(|on_resume| on_resume.into_vm()),
+            on_resume: on_resume.map(|checked| -> Box<dyn OnResume> { checked }),
         })
     }
 }
@@ -239,8 +239,8 @@ fn check_data<T: 'static>(store: &StoreOpaque) -> Result<()> {
     .into())
 }
 
-/// A closure to be called on resumption.
-trait Resumes: Send {
+/// A closure to be called on resumption, which is not checked yet.
+trait Resumes: OnResume {
     /// Whether it can be used in this store, for arguments and results of these types.
     fn check(
         &self,
@@ -248,9 +248,6 @@ trait Resumes: Send {
         args: &[abi::ValType<TypeId>],
         results: &[abi::ValType<TypeId>],
     ) -> Result<()>;
-
-    /// The same closure, checked.
-    fn into_vm(self: Box<Self>) -> Box<dyn OnResume>;
 }
 
 /// A closure that gets Rust types.
@@ -277,10 +274,6 @@ where
         wasm_ty::check_results(types, args, P::TYPES)?;
         wasm_ty::check_params(types, R::TYPES, results)?;
         Ok(())
-    }
-
-    fn into_vm(self: Box<Self>) -> Box<dyn OnResume> {
-        self
     }
 }
 
@@ -340,10 +333,6 @@ where
         _: &[abi::ValType<TypeId>],
     ) -> Result<()> {
         check_data::<T>(store)
-    }
-
-    fn into_vm(self: Box<Self>) -> Box<dyn OnResume> {
-        self
     }
 }
 
