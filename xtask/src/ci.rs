@@ -29,7 +29,9 @@ pub(crate) fn step(name: &str, mut command: Command) -> Result<(), String> {
 pub(crate) fn run() -> Result<(), String> {
     let cargo_step = |name: &str, arguments: &[&str]| {
         let mut command = Command::new(cargo());
-        command.args(arguments);
+        // A panic that prints a backtrace walks over the frames that tests and compiled code have made, and so
+        // finds more mistakes than one that does not.
+        command.args(arguments).env("RUST_BACKTRACE", "1");
         step(name, command)
     };
     cargo_step("formatting", &["fmt", "--all", "--check"])?;

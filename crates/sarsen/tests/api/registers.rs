@@ -2,7 +2,7 @@
 
 use super::asynchronous::{Pending, poll};
 use sarsen::{Caller, Config, Engine, Linker, Module, Store, Trap, TypedFunc};
-use std::arch::asm;
+use std::arch::naked_asm;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 
@@ -16,40 +16,60 @@ const KEPT: [u64; 6] = [
     0x1111_2222_3333_0006,
 ];
 
+/// Calls `run(action)` with the numbers of `registers` in the registers that C keeps, and replaces them by what
+/// is there afterwards.
+///
+/// No function of Rust's own may do so: its frame could not be found any more through the frame pointer, by a
+/// panic in `action` that prints a backtrace. This one has no unwind information, and there the backtrace ends.
+#[unsafe(naked)]
+unsafe extern "C" fn call_with_registers(
+    run: extern "C" fn(&mut &mut dyn FnMut()),
+    action: &mut &mut dyn FnMut(),
+    registers: &mut [u64; 6],
+) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdx",
+        "mov rbx, [rdx]",
+        "mov rbp, [rdx + 8]",
+        "mov r12, [rdx + 16]",
+        "mov r13, [rdx + 24]",
+        "mov r14, [rdx + 32]",
+        "mov r15, [rdx + 40]",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "call rax",
+        "pop rdx",
+        "mov [rdx], rbx",
+        "mov [rdx + 8], rbp",
+        "mov [rdx + 16], r12",
+        "mov [rdx + 24], r13",
+        "mov [rdx + 32], r14",
+        "mov [rdx + 40], r15",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
 /// Runs `action` with known values in the registers, and checks that they are there afterwards.
 fn keeps_registers(what: &str, mut action: impl FnMut()) {
     extern "C" fn run(action: &mut &mut dyn FnMut()) {
         action();
     }
-    let run: extern "C" fn(&mut &mut dyn FnMut()) = run;
-    let mut action: &mut dyn FnMut() = &mut action;
-    let (rbx, rbp, r12, r13, r14, r15);
-    // SAFETY: a call of a C function, which does not unwind out of it; the two registers that the compiler
-    // reserves are restored, and the stack is aligned as it was.
-    unsafe {
-        asm!(
-            "push rbx",
-            "push rbp",
-            "mov rbx, rsi",
-            "mov rbp, rdx",
-            "call rax",
-            "mov rax, rbx",
-            "mov rdx, rbp",
-            "pop rbp",
-            "pop rbx",
-            inout("rax") run as usize as u64 => rbx,
-            in("rdi") &raw mut action,
-            in("rsi") KEPT[0],
-            inout("rdx") KEPT[1] => rbp,
-            inout("r12") KEPT[2] => r12,
-            inout("r13") KEPT[3] => r13,
-            inout("r14") KEPT[4] => r14,
-            inout("r15") KEPT[5] => r15,
-            clobber_abi("sysv64"),
-        );
-    }
-    let after: [u64; 6] = [rbx, rbp, r12, r13, r14, r15];
-    assert_eq!(after, KEPT, "{what}");
+    let mut registers = KEPT;
+    // SAFETY: `run` does not unwind: a panic that leaves a C function ends the process.
+    unsafe { call_with_registers(run, &mut (&mut action as &mut dyn FnMut()), &mut registers) };
+    assert_eq!(registers, KEPT, "{what}");
 }
 
 const MODULE: &str = r#"(module
