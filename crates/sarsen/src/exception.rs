@@ -142,7 +142,7 @@ impl<T> StoreContextMut<'_, T> {
 }
 
 impl StoreOpaque {
-    fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
+    pub(crate) fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
         let reference = self.reference(exception.root())?;
         let exception = NonZeroU32::new(reference).expect("no handle is to null");
         self.vm_mut().set_pending_exception(exception);

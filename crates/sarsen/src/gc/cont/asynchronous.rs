@@ -1,7 +1,7 @@
 //! Resuming continuations as a future.
 
-use super::super::rooted::{ContRef, GcRefImpl};
-use super::resume::{Args, Handlers, Ready, Resumed, read};
+use super::super::rooted::{ContRef, ExnRef, GcRefImpl, Rooted};
+use super::resume::{Handlers, Ready, Resumed, read};
 use super::typed::TypedCont;
 use crate::context::AsContextMut;
 use crate::error::Result;
@@ -10,6 +10,7 @@ use crate::store::StoreOpaque;
 use crate::val::{Val, ValRaw};
 use sarsen_abi::TypeId;
 use sarsen_abi::types as abi;
+use sarsen_vm::exec::Prepared;
 
 impl ContRef {
     /// As [`ContRef::resume`], as a future: what runs inside may wait, as in [`Func::call_async`].
@@ -31,8 +32,31 @@ impl ContRef {
         let store = store.opaque();
         let ready = Ready::new(store, self.root(), handlers.into())?;
         let args = ready.checked_args(store, args)?;
-        // SAFETY: the arguments were just checked.
-        unsafe { resume(store, &ready, args, read).await }
+        let prepare = |store: &mut StoreOpaque| {
+            // SAFETY: the arguments were just checked.
+            unsafe { ready.prepare(store, args) }
+        };
+        // SAFETY: what is read is of the types that the continuation has.
+        unsafe { resume(store, &ready, prepare, read).await }
+    }
+
+    /// As [`ContRef::resume_throw`], as a future; see [`ContRef::resume_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ContRef::resume_throw`].
+    pub async fn resume_throw_async(
+        &self,
+        mut store: impl AsContextMut<Data: Send>,
+        exception: Rooted<ExnRef>,
+        handlers: impl Into<Handlers<'_>>,
+    ) -> Result<Resumed> {
+        let mut store = store.as_context_mut();
+        let store = store.opaque();
+        let ready = Ready::new(store, self.root(), handlers.into())?;
+        let prepare = |store: &mut StoreOpaque| ready.prepare_throw(store, exception);
+        // SAFETY: what is read is of the types that the continuation has.
+        unsafe { resume(store, &ready, prepare, read).await }
     }
 }
 
@@ -52,9 +76,37 @@ impl<Params: WasmParams, Results: WasmResults> TypedCont<Params, Results> {
         let store = store.opaque();
         let ready = Ready::new(store, self.as_cont().root(), handlers.into())?;
         let args = self.raw_args(store, args, &ready)?;
-        // SAFETY: the arguments and results are of the types that were checked when this was made.
+        let prepare = |store: &mut StoreOpaque| {
+            // SAFETY: the arguments are of the types that were checked when this was made.
+            unsafe { ready.prepare(store, args) }
+        };
+        // SAFETY: the results are, too.
         unsafe {
-            resume(store, &ready, args, |store, values, _| {
+            resume(store, &ready, prepare, |store, values, _| {
+                Results::load(store, values)
+            })
+            .await
+        }
+    }
+
+    /// As [`TypedCont::resume_throw`], as a future; see [`ContRef::resume_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ContRef::resume_throw`].
+    pub async fn resume_throw_async(
+        self,
+        mut store: impl AsContextMut<Data: Send>,
+        exception: Rooted<ExnRef>,
+        handlers: impl Into<Handlers<'_>>,
+    ) -> Result<Resumed<Results>> {
+        let mut store = store.as_context_mut();
+        let store = store.opaque();
+        let ready = Ready::new(store, self.as_cont().root(), handlers.into())?;
+        let prepare = |store: &mut StoreOpaque| ready.prepare_throw(store, exception);
+        // SAFETY: the results are of the types that were checked when this was made.
+        unsafe {
+            resume(store, &ready, prepare, |store, values, _| {
                 Results::load(store, values)
             })
             .await
@@ -62,21 +114,21 @@ impl<Params: WasmParams, Results: WasmResults> TypedCont<Params, Results> {
     }
 }
 
+/// Resumes the continuation that `prepare` takes: the one of `ready`.
+///
 /// # Safety
 ///
-/// The arguments must be of the continuation's types, and nothing be allocated since they were made; and so must
-/// be what `read` reads.
+/// What `read` reads must be of the types of the continuation.
 async unsafe fn resume<R>(
     store: &mut StoreOpaque,
     ready: &Ready<'_>,
-    args: Args,
+    prepare: impl FnOnce(&mut StoreOpaque) -> Result<Prepared>,
     read: impl FnOnce(&mut StoreOpaque, *const ValRaw, &[abi::ValType<TypeId>]) -> R,
 ) -> Result<Resumed<R>> {
     // SAFETY: the caller's promise. It is polled as soon as it is made, and what it has done is looked at as soon
     // as that is known.
     unsafe {
-        let mut running =
-            Running::resume(store, |store| ready.prepare(store, args), &ready.clauses)?;
+        let mut running = Running::resume(store, prepare, &ready.clauses)?;
         (&mut running).await?;
         let (store, done) = running.done();
         ready.done(store, done, read)

@@ -166,12 +166,13 @@ impl ContRef {
         unsafe { ready.done(store, done, read) }
     }
 
-    /// Resumes it by throwing `exception` where it was suspended. One that has not begun is consumed, and
-    /// the exception comes right back.
+    /// Resumes it by throwing `exception` where it was suspended (`resume_throw`). One that has not begun is
+    /// consumed, and the exception comes right back.
     ///
     /// # Errors
     ///
-    /// As [`ContRef::resume`].
+    /// As [`ContRef::resume`]; without consuming it also when the exception belongs to another store, or its scope
+    /// has ended.
     pub fn resume_throw<'h>(
         &self,
         mut store: impl AsContextMut,
@@ -179,21 +180,11 @@ impl ContRef {
         handlers: impl Into<Handlers<'h>>,
     ) -> Result<Resumed> {
         let mut store = store.as_context_mut();
-        let opaque = store.opaque();
-        let ready = Ready::new(opaque, self.root(), handlers.into())?;
-        let thrown = opaque.reference(exception.root())?;
-        let thrown = NonZeroU32::new(thrown).expect("no handle is to null");
-        let reference = opaque.reference(self.root())?;
-        // SAFETY: the store is borrowed exclusively, and the exception of it.
-        let prepared = unsafe { exec::prepare_throw(opaque.vm_ptr(), reference, thrown) };
-        match prepared.map_err(|unwound| trap::into_error(unwound, opaque.id()))? {
-            // SAFETY: just prepared; nothing was done with the store since.
-            Some(prepared) => unsafe {
-                let done = ready.enter(opaque, &prepared)?;
-                ready.done(opaque, done, read)
-            },
-            None => store.throw(exception),
-        }
+        let store = store.opaque();
+        let ready = Ready::new(store, self.root(), handlers.into())?;
+        let done = ready.resume_throw(store, exception)?;
+        // SAFETY: nothing was done with the store since.
+        unsafe { ready.done(store, done, read) }
     }
 }
 
@@ -306,6 +297,35 @@ impl<'h> Ready<'h> {
             let prepared = self.prepare(store, args)?;
             self.enter(store, &prepared)
         }
+    }
+
+    /// Takes the continuation to be resumed with an exception. It must be resumed at once. Fails with the
+    /// exception, when it has not begun.
+    pub(super) fn prepare_throw(
+        &self,
+        store: &mut StoreOpaque,
+        exception: Rooted<ExnRef>,
+    ) -> Result<Prepared> {
+        let thrown = store.reference(exception.root())?;
+        let thrown = NonZeroU32::new(thrown).expect("no handle is to null");
+        let cont = store.reference(self.cont)?;
+        // SAFETY: the store is borrowed exclusively, and the exception of it.
+        let prepared = unsafe { exec::prepare_throw(store.vm_ptr(), cont, thrown) };
+        match prepared.map_err(|unwound| trap::into_error(unwound, store.id()))? {
+            Some(prepared) => Ok(prepared),
+            None => store.throw(exception),
+        }
+    }
+
+    /// Resumes it with an exception. What it has done is to be looked at at once ([`Ready::done`]).
+    pub(super) fn resume_throw(
+        &self,
+        store: &mut StoreOpaque,
+        exception: Rooted<ExnRef>,
+    ) -> Result<exec::Resumed> {
+        let prepared = self.prepare_throw(store, exception)?;
+        // SAFETY: just prepared; nothing was done with the store since.
+        unsafe { self.enter(store, &prepared) }
     }
 
     /// # Safety

@@ -1,7 +1,7 @@
 //! [`TypedCont`]: continuations whose types are known in Rust.
 
 use super::super::owned::OwnedRooted;
-use super::super::rooted::{ContRef, GcRefImpl};
+use super::super::rooted::{ContRef, ExnRef, GcRefImpl, Rooted};
 use super::resume::{Args, Handlers, Ready, Resumed};
 use super::usable_type;
 use crate::context::AsContextMut;
@@ -125,6 +125,25 @@ impl<Params: WasmParams, Results: WasmResults> TypedCont<Params, Results> {
         let args = self.raw_args(store, args, &ready)?;
         // SAFETY: the arguments are of the types that were checked when this was made.
         let done = unsafe { ready.resume(store, args)? };
+        // SAFETY: nothing was done with the store since; the results are of the types that were checked.
+        unsafe { ready.done(store, done, |store, values, _| Results::load(store, values)) }
+    }
+
+    /// Resumes it by throwing `exception` where it was suspended; see [`ContRef::resume_throw`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ContRef::resume_throw`].
+    pub fn resume_throw<'h>(
+        self,
+        mut store: impl AsContextMut,
+        exception: Rooted<ExnRef>,
+        handlers: impl Into<Handlers<'h>>,
+    ) -> Result<Resumed<Results>> {
+        let mut store = store.as_context_mut();
+        let store = store.opaque();
+        let ready = Ready::new(store, self.cont.root(), handlers.into())?;
+        let done = ready.resume_throw(store, exception)?;
         // SAFETY: nothing was done with the store since; the results are of the types that were checked.
         unsafe { ready.done(store, done, |store, values, _| Results::load(store, values)) }
     }

@@ -4,6 +4,7 @@ mod asynchronous;
 mod binding;
 mod lifetime;
 mod resuming;
+mod throwing;
 mod typed;
 mod values;
 
@@ -57,6 +58,11 @@ const GUEST: &str = r#"(module $guest
         (block $h (result i32)
             (try_table (catch $failed $h) (drop (suspend $yield (local.get 0))))
             (i32.const -1)))
+    (func (export "catch and yield") (param i32) (result i32)
+        (block $h (result i32)
+            (try_table (catch $failed $h) (drop (suspend $yield (local.get 0))))
+            (i32.const -1))
+        (suspend $yield))
     (func $recurse (export "recurse") (param i32) (result i32)
         (i32.add (i32.const 1) (call $recurse (local.get 0))))
     (func (export "refs") (result anyref v128)
@@ -112,6 +118,14 @@ impl Guest {
         let (value, cont) = suspended(resumed.unwrap());
         assert_eq!(value, n);
         cont
+    }
+
+    /// An exception with the tag `failed`.
+    fn exception(&mut self, n: i32) -> Rooted<ExnRef> {
+        let tag = self.tag("failed");
+        let ty = ExnType::from_tag_type(tag.ty(&self.store)).unwrap();
+        let allocator = ExnRefPre::new(&mut self.store, ty);
+        ExnRef::new(&mut self.store, &allocator, &tag, &[Val::I32(n)]).unwrap()
     }
 
     fn resume(&mut self, cont: Rooted<ContRef>, n: i32) -> sarsen::Result<Resumed> {

@@ -124,39 +124,6 @@ fn traps_and_exceptions_come_out_of_it_with_a_backtrace_and_its_stack_goes() {
 }
 
 #[test]
-fn an_exception_is_thrown_where_a_continuation_was_suspended() {
-    for engine in engines() {
-        let mut guest = Guest::new(&engine);
-        let tag = guest.tag("failed");
-        let ty = ExnType::from_tag_type(tag.ty(&guest.store)).unwrap();
-        let allocator = ExnRefPre::new(&mut guest.store, ty);
-        for (name, caught) in [("catch", true), ("twice", false)] {
-            let cont = guest.begin(name, 1);
-            let exception =
-                ExnRef::new(&mut guest.store, &allocator, &tag, &[Val::I32(42)]).unwrap();
-            let resumed = cont.resume_throw(&mut guest.store, exception, &[]);
-            if caught {
-                assert_eq!(returned(resumed.unwrap()), 42);
-            } else {
-                assert!(resumed.unwrap_err().is::<ThrownException>());
-                let same = guest.store.take_pending_exception().unwrap();
-                assert!(Rooted::ref_eq(&guest.store, &same, &exception).unwrap());
-            }
-            assert!(cont.is_consumed(&mut guest.store).unwrap());
-        }
-        // Nothing in one that has not begun can catch it.
-        let fresh = guest.cont("catch");
-        let exception = ExnRef::new(&mut guest.store, &allocator, &tag, &[Val::I32(1)]).unwrap();
-        let error = fresh
-            .resume_throw(&mut guest.store, exception, &[])
-            .unwrap_err();
-        assert!(error.is::<ThrownException>());
-        assert!(fresh.is_consumed(&mut guest.store).unwrap());
-        assert_eq!(guest.store.continuation_stacks(), 0);
-    }
-}
-
-#[test]
 fn the_backtrace_of_a_suspended_continuation_goes_through_those_that_it_has_resumed() {
     for engine in engines() {
         let mut guest = Guest::new(&engine);
