@@ -150,10 +150,12 @@ impl Compiler {
     }
 
     fn link(&self, translation: &Translation<'_>, code: Vec<CompiledFunction>) -> Result<Vec<u8>> {
+        let bodies: Vec<u32> = translation.bodies.iter().map(read::Body::offset).collect();
         let parts = ImageParts {
             module: &translation.module,
             target: &self.target(),
             settings: &self.settings,
+            bodies: &bodies,
             data: &translation.data,
             names: &translation.names.funcs,
             custom: &translation.custom,

@@ -23,10 +23,6 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Module {
-    inner: Arc<ModuleInner>,
-}
-
-struct ModuleInner {
     engine: Engine,
     compiled: Arc<CompiledModule>,
 }
@@ -138,12 +134,11 @@ impl Module {
         Ok(Module::from_compiled(engine, engine.register(code)?))
     }
 
-    fn from_compiled(engine: &Engine, compiled: Arc<CompiledModule>) -> Module {
+    /// A handle to a module of the engine.
+    pub(crate) fn from_compiled(engine: &Engine, compiled: Arc<CompiledModule>) -> Module {
         Module {
-            inner: Arc::new(ModuleInner {
-                engine: engine.clone(),
-                compiled,
-            }),
+            engine: engine.clone(),
+            compiled,
         }
     }
 
@@ -158,12 +153,12 @@ impl Module {
 
     /// The module's image in memory: an ELF file.
     pub fn image_bytes(&self) -> &[u8] {
-        self.inner.compiled.code().bytes()
+        self.compiled.code().bytes()
     }
 
     /// The engine that it was compiled in.
     pub fn engine(&self) -> &Engine {
-        &self.inner.engine
+        &self.engine
     }
 
     /// The module's own name, from its name section.
@@ -173,7 +168,7 @@ impl Module {
 
     /// Whether `a` and `b` are handles to the same module.
     pub fn same(a: &Module, b: &Module) -> bool {
-        Arc::ptr_eq(&a.inner, &b.inner)
+        Arc::ptr_eq(&a.compiled, &b.compiled)
     }
 
     /// What it imports, in order.
@@ -203,11 +198,11 @@ impl Module {
     }
 
     pub(crate) fn declared(&self) -> &sarsen_abi::Module {
-        self.inner.compiled.module()
+        self.compiled.module()
     }
 
     pub(crate) fn compiled(&self) -> &Arc<CompiledModule> {
-        &self.inner.compiled
+        &self.compiled
     }
 }
 

@@ -1,13 +1,15 @@
 //! [`Trap`], [`WasmBacktrace`], and how a call that did not return becomes an error.
 
 use crate::context::AsContext;
+use crate::engine::Engine;
 use crate::exception::ThrownException;
-use crate::store::unwrap_host_error;
+use crate::module::Module;
+use crate::store::{StoreOpaque, unwrap_host_error};
 use core::fmt;
 use sarsen_abi::{EntityIndex, Printable};
 use sarsen_vm::exec::{self, Backtrace, Unwound};
 use sarsen_vm::instance::{Reason, StoreId};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Why WebAssembly stopped.
 ///
@@ -38,12 +40,12 @@ pub use sarsen_abi::TrapCode as Trap;
     clippy::boxed_local,
     reason = "a call's result fits in registers with it boxed"
 )]
-pub(crate) fn into_error(unwound: Box<Unwound>, store: StoreId) -> crate::Error {
+pub(crate) fn into_error(unwound: Box<Unwound>, store: &StoreOpaque) -> crate::Error {
     let Unwound { reason, backtrace } = *unwound;
-    let error = reason_into_error(reason, store);
+    let error = reason_into_error(reason, store.id());
     match backtrace {
         Some(backtrace) if error.downcast_ref::<WasmBacktrace>().is_none() => {
-            error.context(WasmBacktrace::new(backtrace))
+            error.context(WasmBacktrace::new(Some(backtrace), store))
         }
         _ => error,
     }
@@ -73,8 +75,12 @@ pub(crate) fn reason_into_error(reason: Reason, store: StoreId) -> crate::Error 
 /// The first and last frames are kept up to
 /// [`Config::wasm_backtrace_max_frames`](crate::Config::wasm_backtrace_max_frames); those between
 /// them are counted. Names and lines are found out when somebody looks.
+///
+/// It keeps no store alive, and may be kept for longer than one: but the modules of its frames, with their code,
+/// and their engine.
 pub struct WasmBacktrace {
-    captured: Option<Box<Backtrace>>,
+    /// With the engine of the modules.
+    captured: Option<(Box<Backtrace>, Engine)>,
     resolved: OnceLock<Resolved>,
 }
 
@@ -85,9 +91,10 @@ struct Resolved {
 }
 
 impl WasmBacktrace {
-    fn new(captured: Box<Backtrace>) -> Self {
+    /// What was captured in this store, if something was.
+    pub(crate) fn new(captured: Option<Box<Backtrace>>, store: &StoreOpaque) -> Self {
         WasmBacktrace {
-            captured: Some(captured),
+            captured: captured.map(|captured| (captured, store.engine().clone())),
             resolved: OnceLock::new(),
         }
     }
@@ -95,26 +102,18 @@ impl WasmBacktrace {
     /// Where the WebAssembly is that called the host function that asks; empty when none runs.
     pub fn capture(store: impl AsContext) -> WasmBacktrace {
         let store = store.as_context().opaque();
-        WasmBacktrace {
-            captured: exec::capture(store.vm()),
-            resolved: OnceLock::new(),
-        }
-    }
-
-    /// Where a continuation is suspended.
-    pub(crate) fn of_suspended(captured: Option<Box<Backtrace>>) -> Self {
-        WasmBacktrace {
-            captured,
-            resolved: OnceLock::new(),
-        }
+        WasmBacktrace::new(exec::capture(store.vm()), store)
     }
 
     fn resolved(&self) -> &Resolved {
         self.resolved.get_or_init(|| match &self.captured {
-            Some(captured) => {
+            Some((captured, engine)) => {
                 let (frames, omitted) = captured.resolve_with_omitted();
-                let frames = frames.into_iter().map(FrameInfo::new).collect();
-                Resolved { frames, omitted }
+                let frames = frames.into_iter().map(|it| FrameInfo::new(it, engine));
+                Resolved {
+                    frames: frames.collect(),
+                    omitted,
+                }
             }
             None => Resolved::default(),
         })
@@ -163,20 +162,44 @@ impl fmt::Display for WasmBacktrace {
 }
 
 /// A frame of a [`WasmBacktrace`].
+///
+/// ```
+/// use sarsen::{Engine, Instance, Module, Store, WasmBacktrace};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(&engine, r#"(module (func (export "f") unreachable))"#)?;
+/// let mut store = Store::new(&engine, ());
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let f = instance.get_typed_func::<(), ()>(&mut store, "f")?;
+/// let error = f.call(&mut store, ()).unwrap_err();
+/// drop(store);
+/// let frame = &error.downcast_ref::<WasmBacktrace>().unwrap().frames()[0];
+/// assert!(Module::same(frame.module(), &module));
+/// // One byte says that the function has no locals; then comes the instruction.
+/// assert_eq!(frame.func_offset(), Some(1));
+/// # Ok::<(), sarsen::Error>(())
+/// ```
 pub struct FrameInfo {
     info: exec::FrameInfo,
+    module: Module,
     demangled: Option<String>,
     symbols: Vec<FrameSymbol>,
 }
 
 impl FrameInfo {
-    fn new(mut info: exec::FrameInfo) -> Self {
+    fn new(mut info: exec::FrameInfo, engine: &Engine) -> Self {
         let symbols = core::mem::take(&mut info.symbols);
         FrameInfo {
+            module: Module::from_compiled(engine, Arc::clone(&info.module)),
             demangled: info.demangled_name(),
             symbols: symbols.into_iter().map(FrameSymbol).collect(),
             info,
         }
+    }
+
+    /// The module that the function is defined in.
+    pub fn module(&self) -> &Module {
+        &self.module
     }
 
     /// The function's index in its module.
@@ -196,12 +219,18 @@ impl FrameInfo {
 
     /// The module's name in its name section.
     pub fn module_name(&self) -> Option<&str> {
-        self.info.code.module().name.as_deref()
+        self.module.name()
     }
 
-    /// The instruction, in bytes from the beginning of the module.
+    /// The instruction, in bytes from the beginning of the module; of a frame that has called another, the call.
+    /// `None` where the machine code belongs to no instruction, as at a function's beginning.
     pub fn module_offset(&self) -> Option<usize> {
         self.info.wasm_offset.map(|offset| offset as usize)
+    }
+
+    /// As [`FrameInfo::module_offset`], from the beginning of the function's body: of its locals, behind its size.
+    pub fn func_offset(&self) -> Option<usize> {
+        self.info.func_offset.map(|offset| offset as usize)
     }
 
     /// The source locations, innermost first: more than one, where the program's own compiler
@@ -212,9 +241,9 @@ impl FrameInfo {
 
     /// The name by which the function is exported, if it has no other.
     fn export_name(&self) -> Option<&str> {
-        let module = self.info.code.module();
         let entity = EntityIndex::Func(self.info.func);
-        let export = module.exports.iter().find(|e| e.entity == entity)?;
+        let exports = &self.module.declared().exports;
+        let export = exports.iter().find(|e| e.entity == entity)?;
         Some(&export.name)
     }
 }

@@ -38,6 +38,8 @@ pub struct ImageContents<'a> {
     pub settings: &'a Settings,
     /// The machine code.
     pub text: &'a [u8],
+    /// Where the body of every function that the module defines begins, in bytes from the beginning of the module.
+    pub bodies: &'a [u32],
     /// Memory images and data segments.
     pub data: &'a [u8],
     /// The names of functions, imported ones too, in the order of the functions.
@@ -105,13 +107,17 @@ impl ImageEncoder {
     }
 
     /// The image's bytes.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless there are as many functions as bodies, and when the text is too long: 2 GiB or more.
     pub fn finish(self, contents: &ImageContents<'_>) -> Vec<u8> {
         assert!(contents.text.len() < 1 << 31, "text is limited to 2 GiB");
         let module = postcard::to_stdvec(contents.module).expect("writing to memory does not fail");
         let (symbols, strings, names) = names_and_symbols(contents, self.funcs.entries());
         let tables = [
             (Section::Module, module),
-            (Section::Funcs, self.funcs.finish()),
+            (Section::Funcs, self.funcs.finish(contents.bodies)),
             (Section::Stubs, encode_stubs(&self.stubs)),
             (Section::Traps, self.traps.finish()),
             (Section::Points, self.points.finish()),
@@ -239,6 +245,7 @@ mod tests {
             },
             settings: &Settings::default(),
             text: &[],
+            bodies: &[],
             data: &[],
             names: &[],
             custom: &custom,

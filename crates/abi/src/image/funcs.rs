@@ -1,9 +1,10 @@
-//! The table of functions: which piece of code is where in the text, and what it is.
+//! The table of functions: which piece of code is where in the text, what it is, and where in the module it came from.
 //!
 //! ```text
 //!   number of wasm functions, entry stubs, exit stubs, builtin stubs, imported functions: u32 each
 //!   ranges: for each piece in the order of text  { first offset: u32, end: u32 }
 //!   numbers: for each stub  its type's or builtin's number: u32
+//!   bodies: for each wasm function  where its body begins in the module: u32
 //! ```
 //!
 //! The module's own functions come first and all of them are there, so that a function's number is its
@@ -109,15 +110,21 @@ impl FuncsEncoder {
         &self.entries
     }
 
-    /// The section's bytes.
-    pub(super) fn finish(self) -> Vec<u8> {
+    /// The section's bytes. `bodies` are where the bodies of the module's functions begin.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless there are as many bodies as functions.
+    pub(super) fn finish(self, bodies: &[u32]) -> Vec<u8> {
+        assert_eq!(bodies.len(), self.numbers[0] as usize);
         let ranges = self.entries.iter().flat_map(|e| [e.start, e.end]);
         let stubs = self.entries.iter().skip(self.numbers[0] as usize);
         let all = self
             .numbers
             .into_iter()
             .chain(ranges)
-            .chain(stubs.map(|e| e.kind.parts().1));
+            .chain(stubs.map(|e| e.kind.parts().1))
+            .chain(bodies.iter().copied());
         all.flat_map(u32::to_le_bytes).collect()
     }
 }
@@ -130,6 +137,7 @@ pub(super) struct FuncTable<'a> {
     imported: u32,
     ranges: &'a [u8],
     numbers: &'a [u8],
+    bodies: &'a [u8],
 }
 
 impl<'a> FuncTable<'a> {
@@ -141,13 +149,15 @@ impl<'a> FuncTable<'a> {
         }
         let total = counts.iter().try_fold(0u32, |sum, &n| sum.checked_add(n))?;
         let rest = bytes.get(HEADER_NUMBERS * 4..)?;
-        let (ranges, numbers) = rest.split_at_checked(usize::try_from(total).ok()? * 8)?;
+        let (ranges, rest) = rest.split_at_checked(usize::try_from(total).ok()? * 8)?;
         let stubs = total - counts[0];
-        (numbers.len() == stubs as usize * 4).then_some(FuncTable {
+        let (numbers, bodies) = rest.split_at_checked(usize::try_from(stubs).ok()? * 4)?;
+        (bodies.len() == counts[0] as usize * 4).then_some(FuncTable {
             counts,
             imported: fixed_u32(bytes, IMPORTED)?,
             ranges,
             numbers,
+            bodies,
         })
     }
 
@@ -184,6 +194,12 @@ impl<'a> FuncTable<'a> {
     pub(super) fn wasm_func(&self, func: DefinedFuncIndex) -> Option<FuncEntry> {
         let position = func.as_u32();
         (position < self.counts[0]).then(|| self.get(position))?
+    }
+
+    /// Where the body of a function that the module defines begins, in bytes from the beginning of the module.
+    pub(super) fn body_offset(&self, func: FuncIndex) -> Option<u32> {
+        let position = func.as_u32().checked_sub(self.imported)?;
+        fixed_u32(self.bodies, position as usize)
     }
 
     /// The piece that contains this text offset.
@@ -257,7 +273,8 @@ mod tests {
             encoder.push(FuncEntry { kind, start, end });
             at = end;
         }
-        (encoder.entries().to_vec(), encoder.finish())
+        let bodies: Vec<u32> = (0..50).map(|i| 1000 + i * 3).collect();
+        (encoder.entries().to_vec(), encoder.finish(&bodies))
     }
 
     #[test]
@@ -277,6 +294,8 @@ mod tests {
             table.func_index(DefinedFuncIndex::new(4)),
             FuncIndex::new(11)
         );
+        let bodies = [6, 7, 11, 56, 57].map(|func| table.body_offset(FuncIndex::new(func)));
+        assert_eq!(bodies, [None, Some(1000), Some(1012), Some(1147), None]);
     }
 
     #[test]

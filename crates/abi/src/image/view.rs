@@ -188,6 +188,12 @@ impl<'a> ImageView<'a> {
         self.funcs.wasm_func(func)
     }
 
+    /// Where the body of a function that the module defines begins, in bytes from the beginning of the module: its
+    /// locals, behind its size.
+    pub fn body_offset(&self, func: FuncIndex) -> Option<u32> {
+        self.funcs.body_offset(func)
+    }
+
     /// The stubs of a function type.
     pub fn stubs(&self, ty: TypeIndex) -> Option<StubOffsets> {
         self.stubs.get(ty)

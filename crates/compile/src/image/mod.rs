@@ -25,6 +25,8 @@ pub(crate) struct ImageParts<'a> {
     pub(crate) target: &'a TargetDescription,
     /// The settings that it was compiled under.
     pub(crate) settings: &'a Settings,
+    /// Where the bodies of the functions that it defines begin, in bytes from the beginning of the module.
+    pub(crate) bodies: &'a [u32],
     /// The data section.
     pub(crate) data: &'a [u8],
     /// The names of functions, ascending.
@@ -53,6 +55,7 @@ pub(crate) fn link(
         target: parts.target,
         settings: parts.settings,
         text: text.bytes(),
+        bodies: parts.bodies,
         data: parts.data,
         names: parts.names,
         custom: parts.custom,

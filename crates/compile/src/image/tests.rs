@@ -74,6 +74,7 @@ fn image(functions: Vec<CompiledFunction>, defined: usize) -> Vec<u8> {
         module: &module(defined),
         target: &target,
         settings: &Settings::default(),
+        bodies: &vec![0; defined],
         data: b"data",
         names: &[
             (FuncIndex::new(0), "imported"),

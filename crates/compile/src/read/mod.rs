@@ -70,6 +70,13 @@ pub(crate) struct Body<'a> {
     pub(crate) hints: BranchHints,
 }
 
+impl Body<'_> {
+    /// Where it begins, in bytes from the beginning of the module: as other offsets, at most the last of 32 bits.
+    pub(crate) fn offset(&self) -> u32 {
+        u32::try_from(self.body.range().start).unwrap_or(u32::MAX)
+    }
+}
+
 /// What the name section tells.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Names<'a> {

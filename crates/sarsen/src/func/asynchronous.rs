@@ -59,7 +59,7 @@ impl<'a> Running<'a> {
     ) -> Result<Running<'a>> {
         // SAFETY: the caller's promise; the store outlives what borrows it.
         let call = unsafe { AsyncCall::new(store.vm_mut(), func.as_raw(), values) };
-        let call = call.map_err(|unwound| trap::into_error(unwound, store.id()))?;
+        let call = call.map_err(|unwound| trap::into_error(unwound, store))?;
         Ok(Running { store, call })
     }
 
@@ -75,7 +75,7 @@ impl<'a> Running<'a> {
     ) -> Result<Running<'a>> {
         // SAFETY: the caller's promise; the store outlives what borrows it.
         let call = unsafe { AsyncCall::to_resume(store.vm_mut()) };
-        let mut call = call.map_err(|unwound| trap::into_error(unwound, store.id()))?;
+        let mut call = call.map_err(|unwound| trap::into_error(unwound, store))?;
         let prepared = prepare(store)?;
         // SAFETY: as above; just prepared.
         unsafe { call.resume(&prepared, &clauses.tags, clauses.switches) };
@@ -100,8 +100,8 @@ impl Future for Running<'_> {
         // SAFETY: the store is borrowed exclusively, and not used meanwhile but by host functions that
         // compiled code calls; arguments were written (`Running::new`).
         let polled = unsafe { self.call.poll(context) };
-        let id = self.store.id();
-        polled.map(|result| result.map_err(|unwound| trap::into_error(unwound, id)))
+        let store = &*self.store;
+        polled.map(|result| result.map_err(|unwound| trap::into_error(unwound, store)))
     }
 }
 

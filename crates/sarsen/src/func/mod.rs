@@ -345,7 +345,7 @@ impl Func {
         // SAFETY: the caller's promise; the store is borrowed exclusively, and not used meanwhile
         // but by host functions that compiled code calls.
         unsafe { exec::enter(store.vm_ptr(), self.funcref.as_ptr(), values) }
-            .map_err(|unwound| trap::into_error(unwound, store.id()))
+            .map_err(|unwound| trap::into_error(unwound, store))
     }
 
     /// The same function, for calls with parameters and results of these Rust types.

@@ -3,6 +3,7 @@
 //! One file a concept; what they share is here.
 
 mod asynchronous;
+mod backtraces;
 mod bounds;
 mod bulk;
 mod calls;

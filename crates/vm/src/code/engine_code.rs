@@ -6,6 +6,7 @@ use super::space::TextMapping;
 use crate::arch;
 use sarsen_abi::image::{Host, ImageError, ImageLayout, ImageView};
 use sarsen_abi::{DefinedFuncIndex, Features, Module, Settings, TypeIndex};
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// What an image must fit.
 #[derive(Clone, Debug)]
@@ -72,7 +73,8 @@ pub struct EngineCode {
     view: ImageView<'static>,
     module: Arc<Module>,
     text: TextMapping,
-    this: Weak<EngineCode>,
+    /// What has registered its types: a [`crate::instance::CompiledModule`].
+    owner: OnceLock<Weak<dyn Any + Send + Sync>>,
     /// In an [`Arc`] because, unlike a box, it may be moved while it is borrowed.
     layout: Arc<ImageLayout>,
     image: ImageFile,
@@ -151,7 +153,7 @@ impl EngineCode {
             view,
             module,
             text: text.owned_by(this.as_ptr()),
-            this: this.clone(),
+            owner: OnceLock::new(),
             layout,
             image,
         });
@@ -160,9 +162,19 @@ impl EngineCode {
         Ok(code)
     }
 
-    /// Another handle to this code.
-    pub fn to_arc(&self) -> Arc<EngineCode> {
-        self.this.upgrade().expect("there is a reference to it")
+    /// Says what owns this code, from now on.
+    ///
+    /// # Panics
+    ///
+    /// Panics when something does already.
+    pub(crate) fn set_owner(&self, owner: Weak<dyn Any + Send + Sync>) {
+        let is_first = self.owner.set(owner).is_ok();
+        assert!(is_first, "code has one owner");
+    }
+
+    /// What owns this code, as long as it is alive: while the code runs or stands on a stack, it is.
+    pub(crate) fn owner(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.owner.get()?.upgrade()
     }
 
     /// The whole image, as it was loaded.

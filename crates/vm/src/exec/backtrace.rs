@@ -1,13 +1,13 @@
 //! [`Backtrace`]: where compiled code was, as addresses.
 //!
 //! Capturing is cheap, because most backtraces are never looked at: it copies program counters, and
-//! keeps the code alive that they point to. `symbolize` finds out what they mean.
+//! keeps the modules alive whose code they point to. `symbolize` finds out what they mean.
 //!
 //! Of a deep stack the innermost and the outermost frames are kept, and those in between are counted.
 
 use super::walk::{Frame, Step, Walk};
-use crate::code::{self, EngineCode};
-use crate::instance::{BacktraceLimits, Store};
+use crate::code;
+use crate::instance::{BacktraceLimits, CompiledModule, Store};
 use crate::stack::suspended_pcs;
 use sarsen_abi::TrapCode;
 use smallvec::SmallVec;
@@ -20,15 +20,15 @@ pub struct Backtrace {
     frames: Box<[Captured]>,
     /// The position in `frames` where frames were left out, and how many.
     omitted: Option<(usize, u64)>,
-    /// The code that frames point to, each once.
-    codes: SmallVec<[Arc<EngineCode>; 1]>,
+    /// The modules whose code frames point to, each once.
+    modules: SmallVec<[Arc<CompiledModule>; 1]>,
 }
 
 /// A captured frame.
 #[derive(Clone, Copy)]
 struct Captured {
-    /// The position in [`Backtrace::codes`].
-    code: u32,
+    /// The position in [`Backtrace::modules`].
+    module: u32,
     /// The text offset of a byte of the instruction.
     offset: u32,
 }
@@ -36,8 +36,8 @@ struct Captured {
 /// A machine frame of a captured backtrace.
 #[derive(Clone, Copy, Debug)]
 pub struct RawFrame<'a> {
-    /// The code.
-    pub code: &'a Arc<EngineCode>,
+    /// The module whose code it is.
+    pub module: &'a Arc<CompiledModule>,
     /// The text offset of a byte of the instruction that was executing.
     pub offset: u32,
 }
@@ -46,7 +46,7 @@ impl Backtrace {
     /// The frames that were kept, innermost first.
     pub fn frames(&self) -> impl ExactSizeIterator<Item = RawFrame<'_>> {
         self.frames.iter().map(|frame| RawFrame {
-            code: &self.codes[frame.code as usize],
+            module: &self.modules[frame.module as usize],
             offset: frame.offset,
         })
     }
@@ -160,28 +160,28 @@ impl Capture {
     /// The backtrace.
     pub(super) fn finish(self) -> Box<Backtrace> {
         let (pcs, omitted) = self.into_pcs();
-        let mut codes: SmallVec<[Arc<EngineCode>; 1]> = SmallVec::new();
+        let mut modules: SmallVec<[Arc<CompiledModule>; 1]> = SmallVec::new();
         let mut frames = Vec::with_capacity(pcs.len());
         for pc in pcs {
-            // SAFETY: the frames still stand, so the store keeps their code alive; the reference
+            // SAFETY: the frames still stand, so the store keeps their module alive; the reference
             // is turned into a count of our own at once.
             let at = unsafe { code::lookup(pc) }.expect("a frame belongs to an image");
-            let known = codes
+            let known = modules
                 .iter()
-                .rposition(|code| std::ptr::eq(&raw const **code, at.code));
-            let code = known.unwrap_or_else(|| {
-                codes.push(at.code.to_arc());
-                codes.len() - 1
+                .rposition(|module| std::ptr::eq(&raw const **module.code(), at.code));
+            let module = known.unwrap_or_else(|| {
+                modules.push(CompiledModule::of_code(at.code));
+                modules.len() - 1
             });
             frames.push(Captured {
-                code: code as u32,
+                module: module as u32,
                 offset: at.offset,
             });
         }
         Box::new(Backtrace {
             frames: frames.into(),
             omitted,
-            codes,
+            modules,
         })
     }
 }

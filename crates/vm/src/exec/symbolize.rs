@@ -11,6 +11,7 @@
 
 use super::backtrace::Backtrace;
 use crate::code::EngineCode;
+use crate::instance::CompiledModule;
 use gimli::{EndianSlice, LittleEndian};
 use sarsen_abi::FuncIndex;
 use std::fmt::{self, Write};
@@ -19,8 +20,8 @@ use std::sync::Arc;
 /// A frame of the WebAssembly program.
 #[derive(Clone, Debug)]
 pub struct FrameInfo {
-    /// The code that it was executing.
-    pub code: Arc<EngineCode>,
+    /// The module whose code it was executing.
+    pub module: Arc<CompiledModule>,
     /// The function.
     pub func: FuncIndex,
     /// The function's name in the module's name section, as it is there.
@@ -28,6 +29,8 @@ pub struct FrameInfo {
     /// The instruction, in bytes from the beginning of the module; of a frame that has called
     /// another, the call.
     pub wasm_offset: Option<u32>,
+    /// The instruction, in bytes from the beginning of the function's body.
+    pub func_offset: Option<u32>,
     /// The source locations, innermost first: more than one, where the program's own compiler inlined.
     /// Empty without DWARF.
     pub symbols: Vec<Symbol>,
@@ -74,14 +77,18 @@ impl Backtrace {
             {
                 omitted = Some((infos.len(), count));
             }
-            let image = frame.code.image();
+            let image = frame.module.code().image();
             infos.extend(image.frames_at(frame.offset).map(|source| FrameInfo {
-                code: Arc::clone(frame.code),
+                module: Arc::clone(frame.module),
                 func: source.func,
                 func_name: image.func_name(source.func).map(str::to_owned),
                 wasm_offset: source.wasm_offset,
+                func_offset: source.wasm_offset.and_then(|offset| {
+                    let body = image.body_offset(source.func)?;
+                    offset.checked_sub(body)
+                }),
                 symbols: match source.wasm_offset {
-                    Some(offset) => dwarf.of(frame.code).symbols_at(offset),
+                    Some(offset) => dwarf.of(frame.module.code()).symbols_at(offset),
                     None => Vec::new(),
                 },
             }));

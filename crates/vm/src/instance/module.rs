@@ -75,6 +75,10 @@ impl CompiledModule {
     /// # Errors
     ///
     /// When the engine has no type ids left.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the code belongs to a module already.
     pub fn new(
         engine: &Arc<Engine>,
         code: Arc<EngineCode>,
@@ -100,8 +104,20 @@ impl CompiledModule {
             imports,
             funcrefs,
         });
+        let owner = Arc::downgrade(&compiled);
+        compiled.code.set_owner(owner);
         engine.add_stubs(&compiled);
         Ok(compiled)
+    }
+
+    /// The module whose code this is.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is none, or not any more. There is while the code stands on a stack.
+    pub(crate) fn of_code(code: &EngineCode) -> Arc<CompiledModule> {
+        let owner = code.owner().expect("a module keeps its code alive");
+        owner.downcast().expect("only modules own code")
     }
 
     /// The engine that it belongs to.

@@ -247,6 +247,7 @@ impl Builder {
             target: &target,
             settings,
             text: &text,
+            bodies: &vec![0; module.num_defined_funcs()],
             data: &self.data,
             names: &[],
             custom: &[],

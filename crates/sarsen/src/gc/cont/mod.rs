@@ -272,6 +272,6 @@ impl ContRef {
         let store = store.opaque();
         let reference = store.reference(self.root())?;
         let captured = exec::capture_suspended(store.vm_mut(), reference).map_err(unusable)?;
-        Ok(WasmBacktrace::of_suspended(captured))
+        Ok(WasmBacktrace::new(captured, store))
     }
 }

@@ -274,7 +274,7 @@ impl<'h> Ready<'h> {
             *value = ValRaw::externref(references.next().expect("as many as were held"));
         }
         drop(references);
-        let prepared = prepared?.map_err(|unwound| trap::into_error(unwound, store.id()))?;
+        let prepared = prepared?.map_err(|unwound| trap::into_error(unwound, store))?;
         for (index, value) in args.into_iter().enumerate() {
             // SAFETY: there is room for all that it is resumed with.
             unsafe { prepared.values().add(index).write(value) };
@@ -311,7 +311,7 @@ impl<'h> Ready<'h> {
         let cont = store.reference(self.cont)?;
         // SAFETY: the store is borrowed exclusively, and the exception of it.
         let prepared = unsafe { exec::prepare_throw(store.vm_ptr(), cont, thrown) };
-        match prepared.map_err(|unwound| trap::into_error(unwound, store.id()))? {
+        match prepared.map_err(|unwound| trap::into_error(unwound, store))? {
             Some(prepared) => Ok(prepared),
             None => store.throw(exception),
         }
@@ -335,7 +335,7 @@ impl<'h> Ready<'h> {
         let Clauses { tags, switches } = &self.clauses;
         // SAFETY: the caller's promise; the tags are of this store, which is borrowed exclusively.
         let done = unsafe { exec::resume(store.vm_ptr(), prepared, tags, *switches) };
-        done.map_err(|unwound| trap::into_error(unwound, store.id()))
+        done.map_err(|unwound| trap::into_error(unwound, store))
     }
 
     /// What the host is told. `read` reads the results, of the types of the continuation.
