@@ -544,3 +544,45 @@ fn a_reference_to_an_exception_passes_as_an_argument_and_a_result() {
     let wrong = [Val::null_extern_ref()];
     assert!(throw.call(&mut store, &wrong, &mut []).is_err());
 }
+
+#[test]
+fn whatever_panics_as_the_error_of_a_caught_exception_is_dropped_it_is_caught() {
+    /// Panics as it is dropped, with what panics as it is dropped.
+    #[derive(Debug)]
+    struct Grenade(u32);
+    impl std::fmt::Display for Grenade {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("grenade")
+        }
+    }
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            if self.0 > 0 {
+                std::panic::panic_any(Grenade(self.0 - 1));
+            }
+        }
+    }
+    let engine = Engine::default();
+    let module = Module::new(
+        &engine,
+        r#"(module
+            (tag $e (import "" "e"))
+            (func $f (import "" "f"))
+            (func (export "run") (result i32)
+                (block (try_table (catch $e 0) (call $f)) unreachable)
+                (i32.const 7)))"#,
+    )
+    .unwrap();
+    let mut store = Store::new(&engine, ());
+    let tag = tag(&mut store, &[]);
+    let f = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| {
+        let exception = exception(&mut caller, tag, &[])?;
+        let thrown: sarsen::Result<()> = caller.as_context_mut().throw(exception);
+        thrown.map_err(|error| error.context(Grenade(2)))
+    });
+    let instance = Instance::new(&mut store, &module, &[tag.into(), f.into()]).unwrap();
+    let run = instance
+        .get_typed_func::<(), i32>(&mut store, "run")
+        .unwrap();
+    assert_eq!(run.call(&mut store, ()).unwrap(), 7);
+}

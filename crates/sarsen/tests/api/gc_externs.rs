@@ -175,6 +175,33 @@ fn data_that_panics_when_dropped_reaches_the_host_and_keeps_nothing_from_being_d
 }
 
 #[test]
+fn a_store_drops_all_of_its_data_whatever_panics() {
+    let with_data = |count: &Arc<AtomicUsize>| {
+        let mut store = Store::<()>::default();
+        for _ in 0..3 {
+            ExternRef::new(&mut store, Grenade(count.clone())).unwrap();
+        }
+        store
+    };
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let store = with_data(&dropped);
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(store))).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"dropped"));
+    assert_eq!(dropped.load(Ordering::Relaxed), 3);
+    // Where a panic drops it, that is the one that goes on.
+    let store = with_data(&dropped);
+    let panic = catch_unwind(AssertUnwindSafe(move || {
+        let _store = store;
+        panic!("something else");
+    }));
+    assert_eq!(
+        panic.unwrap_err().downcast_ref::<&str>(),
+        Some(&"something else")
+    );
+    assert_eq!(dropped.load(Ordering::Relaxed), 6);
+}
+
+#[test]
 fn without_a_collector_objects_live_as_long_as_the_store() {
     let (dropped, counted) = counter();
     let mut config = Config::new();

@@ -20,9 +20,9 @@
 use super::walk::{Frame, Start, Step, Walk};
 use crate::arch::Resume;
 use crate::instance::{CallHandlers, Catches, CaughtAt, Instance, Reason, Store};
+use crate::os::panics;
 use crate::stack::recycle_running;
 use sarsen_abi::vmctx::{VmCtxHeader, VmStoreCtx, VmTag};
-use std::panic::{self, AssertUnwindSafe};
 
 /// Finds the handler of the exception for which compiled code is being left, if that is why and if there is
 /// one. The reason is taken then.
@@ -40,7 +40,8 @@ pub(super) unsafe fn catch(ctx: *mut VmStoreCtx, start: Start) -> Option<Resume>
     let tag = match store.heap_mut().exn_tag_id(exception) {
         Ok(tag) => tag,
         Err(code) => {
-            store.take_pending();
+            let reason = store.take_pending();
+            panics::contain(|| drop(reason));
             store.set_pending(Reason::Trap(code));
             return None;
         }
@@ -62,7 +63,7 @@ pub(super) unsafe fn catch(ctx: *mut VmStoreCtx, start: Start) -> Option<Resume>
                 error: Some(error), ..
             }) = reason
             {
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(error)));
+                panics::contain(|| drop(error));
             }
             // SAFETY: what stands on the stacks before that of the frame is abandoned, and we are on the
             // native stack.

@@ -9,12 +9,12 @@ use super::config::HeapError;
 use super::heap::Heap;
 use super::shapes::EXTERN_SIZE;
 use super::world::World;
+use crate::os::panics;
 use sarsen_abi::TrapCode;
 use sarsen_abi::heap::{EXTERN_TYPE, HEADER_SIZE, YOUNG};
 use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::panic::{self, AssertUnwindSafe};
 
 /// What the host keeps behind a reference.
 pub(super) type Data = Box<dyn Any + Send + Sync>;
@@ -97,6 +97,14 @@ impl Externs {
     }
 }
 
+/// As a collection that finds nothing would do.
+impl Drop for Externs {
+    fn drop(&mut self) {
+        let left = self.entries.drain(..).filter_map(|entry| entry.data);
+        panics::resume_from_destructor(panics::drop_each(self.dead.drain(..).chain(left)));
+    }
+}
+
 impl Heap {
     /// Makes a box for `data`.
     ///
@@ -173,12 +181,7 @@ pub struct Dead(Vec<Data>);
 impl Dead {
     /// Drops it. Returns the first panic of what was dropped, after all was.
     pub fn drop_all(self) -> Result<(), Box<dyn Any + Send>> {
-        let mut first = None;
-        for data in self.0 {
-            let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(data)));
-            first = first.or(dropped.err());
-        }
-        first.map_or(Ok(()), Err)
+        panics::drop_each(self.0)
     }
 }
 

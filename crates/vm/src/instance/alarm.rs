@@ -12,11 +12,11 @@
 //! All four operations are sequentially consistent, so that one of the two sees what the other has written.
 
 use super::engine::Engine;
+use crate::os::panics;
 use crate::os::park::Permit;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -149,10 +149,7 @@ fn run() {
         drop(alarms);
         for waker in due {
             // A waker that panics has not been woken; nobody is to tell.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| {
-                waker.wake_by_ref();
-                drop(waker);
-            }));
+            panics::contain(|| waker.wake());
         }
         drop(done);
     }
@@ -162,6 +159,7 @@ fn run() {
 mod tests {
     use super::super::testing::engine;
     use super::*;
+    use crate::os::panics::testing::PanicsWhenWoken;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::task::Wake;
 
@@ -199,5 +197,15 @@ mod tests {
         drop(_late);
         assert_eq!(engine.alarm.load(Ordering::SeqCst), NONE);
         assert!(told.try_recv().is_err(), "nothing else was woken");
+    }
+
+    #[test]
+    fn a_waker_that_panics_stops_no_other_alarm() {
+        let engine = engine();
+        let (waker, told) = wakers();
+        let deadline = engine.epoch();
+        let _first = Alarm::set(&engine, deadline, PanicsWhenWoken::waker()).unwrap();
+        let _second = Alarm::set(&engine, deadline, waker(1)).unwrap();
+        assert_eq!(told.recv(), Ok(1));
     }
 }

@@ -11,6 +11,7 @@ use super::reason::{HostError, Reason};
 use super::store::{Store, ask};
 use crate::gc::{GcStats, Heap, HeapError, OwnedRoot, RefKind, RootIndex, RootScope, Roots, World};
 use crate::mem::{Table, TableElements};
+use crate::os::panics;
 use crate::stack::DeadFrames;
 use sarsen_abi::types::{AbstractHeapType as A, HeapType, RefType};
 use sarsen_abi::vmctx::ValRaw;
@@ -154,7 +155,7 @@ impl Store {
             stacks.after_collection(before.1 != after.1);
             frames = stacks.take_dead();
         }
-        if let Err(payload) = dead.drop_all().and(frames.drop_all()) {
+        if let Err(payload) = panics::first(dead.drop_all(), frames.drop_all()) {
             self.heap_mut().release_all();
             panic::resume_unwind(payload);
         }

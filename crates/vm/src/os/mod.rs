@@ -1,4 +1,4 @@
-//! The operating system: pages, signals, sleeping threads, and the bounds of native stacks.
+//! The operating system: pages, signals, sleeping threads, the bounds of native stacks; and panics.
 //!
 //! The only folder with `cfg(target_os)`. It knows nothing of WebAssembly.
 
@@ -7,6 +7,7 @@ compile_error!("Sarsen's runtime is written and tested for Linux only");
 
 pub(crate) mod files;
 pub(crate) mod pages;
+pub(crate) mod panics;
 pub(crate) mod park;
 pub(crate) mod signals;
 pub(crate) mod stack_bounds;

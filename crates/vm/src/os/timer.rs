@@ -2,6 +2,7 @@
 //!
 //! For waits of tasks that have no thread of their own to sleep on.
 
+use super::panics;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -73,7 +74,7 @@ fn run() {
                 drop(timers);
                 if let Some(waker) = waker {
                     // A waker that panics has not been woken; nobody is to tell.
-                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+                    panics::contain(|| waker.wake());
                 }
                 lock()
             }
@@ -83,5 +84,32 @@ fn run() {
             }
             None => CHANGED.wait(timers).unwrap_or_else(PoisonError::into_inner),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::panics::testing::PanicsWhenWoken;
+    use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::Wake;
+
+    struct Tells(Mutex<Sender<()>>);
+
+    impl Wake for Tells {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().send(()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_stops_no_other_timer() {
+        let (tell, told) = channel();
+        let now = Instant::now();
+        let _first = Timer::new(now, PanicsWhenWoken::waker()).unwrap();
+        let waker = Waker::from(Arc::new(Tells(Mutex::new(tell))));
+        let _second = Timer::new(now, waker).unwrap();
+        told.recv().unwrap();
     }
 }

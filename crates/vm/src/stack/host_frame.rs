@@ -6,11 +6,11 @@
 //! dropped where the host's code may run.
 
 use super::stacks::Stacks;
+use crate::os::panics;
 use sarsen_abi::stack::VmStack;
 use sarsen_abi::vmctx::{ValRaw, VmHostCtx, VmStoreCtx};
 use std::any::Any;
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
 
 /// What a host function does that was suspended, when it is resumed.
@@ -131,11 +131,6 @@ impl DeadFrames {
 
     /// Drops them. Returns the first panic of what was dropped, after all was.
     pub(crate) fn drop_all(self) -> Result<(), Box<dyn Any + Send>> {
-        let mut first = None;
-        for frame in self.0 {
-            let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(frame)));
-            first = first.or(dropped.err());
-        }
-        first.map_or(Ok(()), Err)
+        panics::drop_each(self.0)
     }
 }

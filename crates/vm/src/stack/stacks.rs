@@ -12,12 +12,11 @@ use super::host_frame::{DeadFrames, put_aside};
 use super::pool::{MARGIN, SizeClass, StackPool};
 use super::ran::{Ran, note_ran};
 use super::switch;
+use crate::os::panics;
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx};
-use std::panic;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::thread;
 
 /// How many stacks may be free in a store before some go back to the pool.
 const FREE_LIMIT: u64 = 1024;
@@ -297,11 +296,7 @@ impl Drop for Stacks {
             (*ctx).free_stacks = ptr::null_mut();
             (*ctx).free_count = 0;
         }
-        if let Err(payload) = dead.drop_all()
-            && !thread::panicking()
-        {
-            panic::resume_unwind(payload);
-        }
+        panics::resume_from_destructor(dead.drop_all());
     }
 }
 
