@@ -262,3 +262,38 @@ fn a_limiters_panic_comes_out_and_the_store_stays_usable() {
         assert_eq!(grow.call(&mut store, 1).unwrap(), expected);
     }
 }
+
+#[test]
+fn an_instance_that_a_limiters_panic_prevents_is_not_counted() {
+    struct Panics(bool);
+    impl ResourceLimiter for Panics {
+        fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            Ok(true)
+        }
+        fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            assert!(!self.0, "no table today");
+            Ok(true)
+        }
+        fn instances(&self) -> usize {
+            1
+        }
+        fn memories(&self) -> usize {
+            1
+        }
+        fn tables(&self) -> usize {
+            1
+        }
+    }
+    let engine = Engine::default();
+    let text = "(module (memory 1) (table 1 funcref) (tag) (func (throw 0)))";
+    let module = Module::new(&engine, text).unwrap();
+    let mut store = Store::new(&engine, Panics(true));
+    store.limiter(|state| state);
+    for _ in 0..3 {
+        let instantiate = std::panic::AssertUnwindSafe(|| Instance::new(&mut store, &module, &[]));
+        std::panic::catch_unwind(instantiate).unwrap_err();
+    }
+    store.data_mut().0 = false;
+    Instance::new(&mut store, &module, &[]).unwrap();
+    Instance::new(&mut store, &module, &[]).unwrap_err();
+}

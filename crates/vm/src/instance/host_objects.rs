@@ -98,10 +98,11 @@ impl Store {
     pub fn new_memory(&mut self, ty: MemoryType) -> Result<NonNull<LinearMemory>, CreateError> {
         self.may_create_memory(&ty)?;
         let memory = LinearMemory::new_for_host(self.engine().slots(), ty)?;
-        self.count_more(ResourceCounts {
+        let counts = self.counts_with(ResourceCounts {
             memories: 1,
             ..NOTHING
         })?;
+        self.set_counts(counts);
         let memory = Stable::new(memory);
         let at = memory.as_non_null();
         self.memories.push(memory);
@@ -122,10 +123,11 @@ impl Store {
     ) -> Result<NonNull<Table>, CreateError> {
         self.may_create_table(&ty)?;
         let table = Table::new_for_host(ty)?;
-        self.count_more(ResourceCounts {
+        let counts = self.counts_with(ResourceCounts {
             tables: 1,
             ..NOTHING
         })?;
+        self.set_counts(counts);
         let table = Stable::new(table);
         let at = table.as_non_null();
         self.tables.push(table);

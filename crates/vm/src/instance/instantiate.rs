@@ -143,10 +143,7 @@ impl Store {
         );
         // SAFETY: the caller's promise.
         unsafe { imports::check(module, imports)? };
-        let counts = self.counts();
-        let made = self.make_instance(module, imports);
-        // The unfinished instance is gone again.
-        let at = made.inspect_err(|_| self.set_counts(counts))?;
+        let at = self.make_instance(module, imports)?;
         // SAFETY: just made; only shared references to an instance exist from now on.
         let instance = unsafe { at.as_ref() };
         self.initialize(instance)?;
@@ -170,12 +167,16 @@ impl Store {
         imports: &[Import],
     ) -> Result<NonNull<Instance>, InstantiateError> {
         let declared = module.module();
-        self.count_more(ResourceCounts {
-            instances: 1,
-            memories: declared.memories.len() - declared.num_imports.memories as usize,
-            tables: declared.tables.len() - declared.num_imports.tables as usize,
-        })
-        .map_err(CreateError::TooMany)?;
+        let counts = self
+            .counts_with(ResourceCounts {
+                instances: 1,
+                memories: declared.memories.len() - declared.num_imports.memories as usize,
+                tables: declared.tables.len() - declared.num_imports.tables as usize,
+            })
+            .map_err(CreateError::TooMany)?;
+        if module.uses_heap() {
+            self.reserve_heap().map_err(CreateError::Heap)?;
+        }
         let owned = Stable::new(Instance::new(self, Arc::clone(module)));
         let at = owned.as_non_null();
         // SAFETY: nobody else knows of it yet.
@@ -187,10 +188,8 @@ impl Store {
             write_funcrefs(instance);
             make_memories(self, instance)?;
             make_tables(self, instance)?;
+            // The heap knows of them from then on, so that nothing may fail or panic any more.
             write_tags(self, instance);
-        }
-        if module.uses_heap() {
-            self.reserve_heap().map_err(CreateError::Heap)?;
         }
         if module
             .module()
@@ -200,6 +199,7 @@ impl Store {
             // Compiled code looks into the table of stacks.
             self.stacks_mut();
         }
+        self.set_counts(counts);
         self.instances.push(owned);
         Ok(at)
     }

@@ -251,29 +251,28 @@ impl Store {
         self.counts
     }
 
-    /// Takes back what was counted.
+    /// Counts what was created: [`Store::counts_with`].
     pub(super) fn set_counts(&mut self, counts: ResourceCounts) {
         self.counts = counts;
     }
 
-    /// Counts what is about to be created, unless that exceeds what the embedder allows.
+    /// The counts with what is about to be created, unless that exceeds what the embedder allows.
     ///
     /// # Errors
     ///
     /// The name of what there would be too much of.
-    pub(super) fn count_more(&mut self, more: ResourceCounts) -> Result<(), TooMany> {
+    pub(super) fn counts_with(&self, more: ResourceCounts) -> Result<ResourceCounts, TooMany> {
         let limits = self.ask(|upcalls| upcalls.limits()).unwrap_or_default();
         let checked = |what, now: usize, more: usize, limit: usize| match now.checked_add(more) {
             Some(sum) if sum <= limit => Ok(sum),
             _ => Err(TooMany { what, limit }),
         };
         let now = self.counts;
-        self.counts = ResourceCounts {
+        Ok(ResourceCounts {
             instances: checked("instances", now.instances, more.instances, limits.instances)?,
             memories: checked("memories", now.memories, more.memories, limits.memories)?,
             tables: checked("tables", now.tables, more.tables, limits.tables)?,
-        };
-        Ok(())
+        })
     }
 
     /// Whether a fault at `address` by compiled code of this store is a guest's fault: the address
