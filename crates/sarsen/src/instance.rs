@@ -277,7 +277,16 @@ fn instantiate_error(
 pub struct InstancePre<T: 'static> {
     module: Module,
     imports: Arc<Imports>,
-    data: PhantomData<fn(T)>,
+    /// Exactly this type, as a linker's.
+    ///
+    /// ```compile_fail
+    /// use sarsen::InstancePre;
+    ///
+    /// fn widen(pre: InstancePre<fn(&'static str)>) -> InstancePre<for<'a> fn(&'a str)> {
+    ///     pre
+    /// }
+    /// ```
+    data: PhantomData<fn(T) -> T>,
 }
 
 /// What a module imports, in order; kept by every store that instantiates with it.

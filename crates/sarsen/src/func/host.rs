@@ -27,7 +27,11 @@ use std::sync::Arc;
 /// A Rust closure that [`Func::wrap`](super::Func::wrap) and
 /// [`Linker::func_wrap`](crate::Linker::func_wrap) take: an `Fn` whose parameters are [`WasmTy`],
 /// after an optional [`Caller`], and whose result is a [`WasmRet`].
-pub trait IntoFunc<T: 'static, Params, Results>: Send + Sync + 'static {
+///
+/// # Safety
+///
+/// Not to be implemented outside of this crate: what it makes is called with stores whose data is `T`.
+pub unsafe trait IntoFunc<T: 'static, Params, Results>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_host_func(self, engine: &Engine) -> Result<Arc<HostFunc>>;
 }
@@ -174,7 +178,8 @@ pub(super) fn host_func<F: Send + Sync + 'static>(
 
 macro_rules! closures {
     ($(($count:literal $($arg:ident)*))*) => {$(
-        impl<T, F, $($arg,)* R> IntoFunc<T, ($($arg,)*), R> for F
+        // SAFETY: made for stores with this data.
+        unsafe impl<T, F, $($arg,)* R> IntoFunc<T, ($($arg,)*), R> for F
         where
             T: 'static,
             F: Fn($($arg),*) -> R + Send + Sync + 'static,
@@ -215,7 +220,8 @@ macro_rules! closures {
             }
         }
 
-        impl<T, F, $($arg,)* R> IntoFunc<T, (Caller<'_, T>, $($arg,)*), R> for F
+        // SAFETY: made for stores with this data.
+        unsafe impl<T, F, $($arg,)* R> IntoFunc<T, (Caller<'_, T>, $($arg,)*), R> for F
         where
             T: 'static,
             F: Fn(Caller<'_, T>, $($arg),*) -> R + Send + Sync + 'static,

@@ -70,7 +70,24 @@ pub struct Linker<T: 'static> {
     names: Names,
     definitions: HashMap<(Name, Name), Definition>,
     allow_shadowing: bool,
-    data: PhantomData<fn(T)>,
+    /// Exactly this type: a function must not put other data into a store, nor find other data there.
+    ///
+    /// ```compile_fail
+    /// use sarsen::Linker;
+    ///
+    /// fn widen(linker: Linker<fn(&'static str)>) -> Linker<for<'a> fn(&'a str)> {
+    ///     linker
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use sarsen::Linker;
+    ///
+    /// fn narrow(linker: Linker<for<'a> fn(&'a str)>) -> Linker<fn(&'static str)> {
+    ///     linker
+    /// }
+    /// ```
+    data: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Clone for Linker<T> {
