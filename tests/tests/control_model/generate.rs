@@ -1,10 +1,11 @@
 //! Programs at random, but such that continuations are mostly resumed again, and suspensions handled.
 
 use super::program::{
-    Body, Catch, Clause, FUNCTIONS, How, INSTANCES, Kind, LabelId, MAINS, Mode, Node, Place,
-    Program, Resume, SLOTS, Source, TAGS,
+    Body, Catch, Clause, FUNCTIONS, GUESTS, How, INSTANCES, Kind, LabelId, MAINS, Mode, Node,
+    Place, Program, Resume, SLOTS, Source, TAGS,
 };
 use sarsen_tests::Random;
+use std::sync::Arc;
 
 /// Nodes of a function, about.
 const SIZE: usize = 7;
@@ -17,15 +18,19 @@ pub(crate) fn program(seed: u64) -> Program {
         labels: 0,
         left: 0,
         is_main: false,
+        is_host: false,
     };
     let functions = (0..FUNCTIONS.len()).map(|number| {
         maker.left = 2 + maker.random.below(SIZE);
-        maker.is_main = number < MAINS;
+        maker.is_main = MAINS.contains(&number);
+        maker.is_host = number >= GUESTS;
         maker.body(Scope::default(), DEPTH)
     });
+    let functions = functions.collect();
     Program {
-        functions: functions.collect(),
+        functions,
         is_one_tag: maker.random.once_in(2),
+        waits: maker.waits(),
     }
 }
 
@@ -35,6 +40,7 @@ struct Maker {
     /// Nodes that the function may still have.
     left: usize,
     is_main: bool,
+    is_host: bool,
 }
 
 /// What can be branched to.
@@ -59,6 +65,12 @@ impl Maker {
         self.labels
     }
 
+    /// None of the host's functions, all, or some.
+    fn waits(&mut self) -> [bool; FUNCTIONS.len()] {
+        let eighths = self.random.choose(&[0, 5, 8]);
+        std::array::from_fn(|function| function >= GUESTS && self.random.below(8) < eighths)
+    }
+
     fn kind(&mut self) -> Kind {
         self.random.choose(&Kind::ALL)
     }
@@ -69,7 +81,7 @@ impl Maker {
             if self.left > 0 && depth > 0 && self.random.once_in(if self.is_main { 2 } else { 12 })
             {
                 self.coroutine(&scope, depth, &mut body);
-            } else if !self.is_main && self.random.once_in(8) {
+            } else if !self.is_main && !self.is_host && self.random.once_in(8) {
                 let source = self.source(Kind::Switch);
                 body.push(Node::NewCont(Kind::Switch, source));
                 body.push(self.switch());
@@ -86,8 +98,10 @@ impl Maker {
         let mut kind = self.kind();
         let source = self.source(kind);
         body.push(Node::NewCont(kind, source));
-        if kind != Kind::Nothing && self.random.once_in(3) {
-            let to = self.random.choose(&kind.bound());
+        if kind != Kind::Nothing && !self.random.once_in(3) {
+            let bound = self.random.choose(&kind.bound());
+            // All that is suspended can be resumed by who resumes with nothing.
+            let to = self.random.choose(&[Kind::Nothing, bound]);
             body.push(bind(kind, to));
             kind = to;
         }
@@ -138,10 +152,14 @@ impl Maker {
         if depth == 0 {
             return clauses;
         }
-        let eighths = self.random.choose(&[0, 2, 5, 7, 8]);
-        for _ in 0..TAGS.len() {
-            // In any order, now and then twice.
-            let tag = self.random.below(TAGS.len());
+        let eighths = self.random.choose(&[0, 5, 7, 8, 8]);
+        let first = self.random.below(TAGS.len());
+        for at in 0..TAGS.len() {
+            // From any on, now and then one twice.
+            let mut tag = (first + at) % TAGS.len();
+            if self.random.once_in(8) {
+                tag = self.random.below(TAGS.len());
+            }
             if self.random.below(8) < eighths {
                 let body = Some(self.handler(scope, depth - 1, tag));
                 clauses.push(Clause { tag, body });
@@ -160,7 +178,7 @@ impl Maker {
     fn handler(&mut self, scope: &Scope, depth: usize, tag: usize) -> Body {
         let kind = TAGS[tag].resumed;
         match (self.random.below(10), scope.driver) {
-            (4.., Some((label, wanted))) if kind.bound().contains(&wanted) => {
+            (3.., Some((label, wanted))) if kind.bound().contains(&wanted) => {
                 let mut body = Body::new();
                 if self.random.once_in(4) {
                     body.push(self.node(scope, 0));
@@ -176,11 +194,11 @@ impl Maker {
                 let mode = Mode::Throw(self.throwable());
                 vec![self.resume_by(mode, scope, depth, kind)]
             }
-            (2 | 3, _) if self.left > 0 => {
+            (2..6, _) if self.left > 0 => {
                 self.left -= 1;
                 vec![self.resume(scope, depth, kind)]
             }
-            (4..7, _) => self.body(scope.clone(), depth),
+            (6..8, _) => self.body(scope.clone(), depth),
             _ => vec![Node::Log(tag as i32)],
         }
     }
@@ -210,10 +228,26 @@ impl Maker {
         }
     }
 
+    /// What continuations are made of.
     fn function(&mut self, kind: Kind) -> usize {
         loop {
-            let function = MAINS + self.random.below(FUNCTIONS.len() - MAINS);
+            let function = self.other();
             if FUNCTIONS[function] == kind {
+                return function;
+            }
+        }
+    }
+
+    /// A function that is no main one, of the host's now and then.
+    fn other(&mut self) -> usize {
+        loop {
+            let limit = if self.random.once_in(3) {
+                FUNCTIONS.len()
+            } else {
+                GUESTS
+            };
+            let function = self.random.below(limit);
+            if !MAINS.contains(&function) {
                 return function;
             }
         }
@@ -238,6 +272,9 @@ impl Maker {
     }
 
     fn node(&mut self, scope: &Scope, depth: usize) -> Node {
+        if self.is_host && self.random.once_in(4) {
+            return self.host_node(scope, depth);
+        }
         let kinds = if depth == 0 || self.left == 0 { 40 } else { 60 };
         self.left = self.left.saturating_sub(1);
         let kind = self.kind();
@@ -257,7 +294,7 @@ impl Maker {
             },
             8..10 => Node::Load(kind, self.place(kind)),
             10..12 => Node::Store(kind, self.place(kind), self.random.once_in(2)),
-            12..24 => self.suspend(),
+            12..24 => self.suspend(depth),
             24..28 => self.switch(),
             28..30 if !self.is_main => Node::Throw(self.throwable()),
             30 => Node::ThrowRef {
@@ -266,11 +303,7 @@ impl Maker {
             31 | 32 if !scope.labels.is_empty() => Node::Branch(self.random.choose(&scope.labels)),
             33 if self.random.once_in(4) => Node::Return,
             34 => self.call(),
-            35 if self.random.once_in(2) => Node::Host {
-                index: self.random.below(INSTANCES) * FUNCTIONS.len()
-                    + self.random.below(MAINS + 1),
-                swallow: !self.random.once_in(4),
-            },
+            35 => self.call(),
             36 if self.random.once_in(32) => Node::Unreachable,
             36 => Node::Collect,
             40..45 => self.resume(scope, depth, kind),
@@ -296,15 +329,36 @@ impl Maker {
         }
     }
 
-    fn suspend(&mut self) -> Node {
+    /// What only the host does.
+    fn host_node(&mut self, scope: &Scope, depth: usize) -> Node {
+        let kind = self.kind();
+        match self.random.below(10) {
+            0..4 if depth > 0 => Node::Swallow(self.body(scope.clone(), depth - 1)),
+            4 if self.random.once_in(4) => Node::Fail(self.random.below(1000) as i32),
+            5 => Node::Discard(kind),
+            6 | 7 => Node::Inspect(kind),
+            _ => Node::Wait,
+        }
+    }
+
+    fn suspend(&mut self, depth: usize) -> Node {
         if self.is_main && !self.random.once_in(24) {
             return Node::Log(1);
         }
-        Node::Suspend(self.random.below(TAGS.len()))
+        let tag = self.random.below(TAGS.len());
+        if !self.is_host {
+            return Node::Suspend(tag);
+        }
+        if TAGS[tag].resumed == Kind::Number && self.random.once_in(3) {
+            return Node::End(tag, None);
+        }
+        // It is not in the loops and blocks around.
+        let body = self.body(Scope::default(), depth.saturating_sub(1));
+        Node::End(tag, Some(Arc::new(body)))
     }
 
     fn switch(&mut self) -> Node {
-        if self.is_main && !self.random.once_in(24) {
+        if self.is_host || (self.is_main && !self.random.once_in(24)) {
             let kind = Kind::Switch;
             return Node::NewCont(kind, self.source(kind));
         }
@@ -315,12 +369,12 @@ impl Maker {
     }
 
     fn call(&mut self) -> Node {
-        let function = match self.is_main {
-            true => self.random.below(MAINS),
-            false => MAINS + self.random.below(FUNCTIONS.len() - MAINS),
+        let function = match self.is_main || (self.is_host && !self.random.once_in(4)) {
+            true => self.random.choose(&MAINS),
+            false => self.other(),
         };
         let how = match self.random.below(8) {
-            0 => How::Tail,
+            0 if !self.is_host => How::Tail,
             1..=3 => How::Table(self.random.below(INSTANCES)),
             _ => How::Direct,
         };

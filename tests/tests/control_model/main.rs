@@ -1,29 +1,31 @@
 //! Random programs that make continuations, resume, suspend, switch, throw, catch and trap in every way,
 //! against a machine of our own.
 //!
-//! `program` is their language, `generate` makes them, `text` is what they are in WebAssembly, and `machine`
-//! executes them with continuations that are plain data. Both must end in the same way, tell the host the
-//! same in the same order, and leave what the next call finds.
+//! `program` is their language, `generate` makes them, `text` is what they are in WebAssembly, `host` what some
+//! of their functions are in Rust, and `machine` executes them with continuations that are plain data. Both must
+//! end in the same way, tell the host the same in the same order, and leave what the next call finds.
 //!
 //! The same programs always run. `SARSEN_CONTROL_PROGRAMS` asks for another number of them, and
 //! `SARSEN_CONTROL_SEED` for other ones.
 
 mod generate;
+mod host;
 mod machine;
 mod program;
 mod text;
 
-use machine::{
-    Counts, Exception, HOST_DEPTH, Machine, Outcome, SWALLOWED_EXCEPTION, SWALLOWED_TRAP, TOO_DEEP,
-    Value,
-};
-use program::{FUNCTIONS, INSTANCES, MAINS, Program, TAGS, Ty};
+use host::{Host, World};
+use machine::{Counts, Exception, Failure, Machine, Outcome, Value};
+use program::{Call, FUNCTIONS, GUESTS, INSTANCES, Kind, MAINS, Program, TAGS, Ty};
 use sarsen::{
-    AsContextMut, Caller, Config, Engine, Error, Func, FuncType, Global, GlobalType, Instance,
-    Linker, Module, Mutability, OptLevel, Ref, RefType, Store, Table, TableType, Tag, TagType,
+    AsContextMut, Caller, Config, Engine, Error, FuncType, Global, GlobalType, Instance, Linker,
+    Module, Mutability, OptLevel, Ref, RefType, RootScope, Store, Table, TableType, Tag, TagType,
     ThrownException, Trap, Val, ValType,
 };
 use std::num::NonZeroU32;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 /// Functions and turns of loops until a call of the host's ends.
 const FUEL: i32 = 80;
@@ -37,38 +39,71 @@ fn from_environment(name: &str, default: u64) -> u64 {
     }
 }
 
-/// What the host has.
-#[derive(Default)]
-struct Host {
-    log: Vec<i32>,
-    /// Calls of [`enter`] that have not returned.
-    depth: usize,
-    functions: Option<Table>,
+/// Each function where everything begins, in each instance, in turns.
+fn calls(program: &Program) -> impl Iterator<Item = Call> {
+    let waits = program.waits.contains(&true);
+    (0..ROUNDS * INSTANCES * MAINS.len()).map(move |number| {
+        let round = number / (INSTANCES * MAINS.len());
+        let function = MAINS[number / INSTANCES % MAINS.len()];
+        // Mostly such that functions may wait that want to.
+        let is_async = if waits { round != 5 } else { round % 3 == 1 };
+        let can_wait = is_async || !program.waits[function];
+        let is_impatient = is_async && round % 3 == 1;
+        Call {
+            number,
+            instance: number % INSTANCES,
+            function,
+            is_async,
+            patience: if is_impatient { number % 3 } else { usize::MAX },
+            is_plain: function >= GUESTS && can_wait && round.is_multiple_of(2),
+        }
+    })
+}
+
+/// What a future gives, or nothing if it is dropped because it waits more often.
+fn block_on<F: Future>(future: F, patience: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..=patience {
+        let polled = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(output) = polled {
+            return Some(output);
+        }
+    }
+    None
 }
 
 /// A program in a store.
 struct Guest {
     store: Store<Host>,
     instances: Vec<Instance>,
-    imported: Vec<(usize, Tag)>,
-    fuel: Global,
-    input: Global,
+    world: Arc<World>,
 }
 
 impl Guest {
-    fn new(engine: &Engine, program: &Program, text: &str) -> sarsen::Result<Guest> {
+    fn new(engine: &Engine, program: &Arc<Program>, text: &str) -> sarsen::Result<Guest> {
         let module = Module::new(engine, text)?;
-        let mut store = Store::new(engine, Host::default());
+        let mut store = Store::new(engine, Host::new(program.clone()));
         let mut linker = Linker::new(engine);
         linker.func_wrap("", "log", |mut caller: Caller<'_, Host>, number: i32| {
             caller.data_mut().log.push(number);
         })?;
         linker.func_wrap("", "gc", |mut caller: Caller<'_, Host>| caller.gc(None))?;
-        linker.func_wrap("", "enter", enter)?;
+        for import in module.imports() {
+            // The types are the module's: they refer to one another.
+            if let (Some(ty), Some(function)) =
+                (import.ty().func(), import.name().strip_prefix('f'))
+            {
+                let function = function.parse().expect("a function of the program");
+                let waits = program.waits[function];
+                let func = host::func(&mut store, ty.clone(), function, waits);
+                linker.define(&store, "", import.name(), func)?;
+            }
+        }
         let size = (INSTANCES * FUNCTIONS.len()) as u32;
         let ty = TableType::new(RefType::FUNCREF, size, None);
         let functions = Table::new(&mut store, ty, Ref::Func(None))?;
-        store.data_mut().functions = Some(functions);
         linker.define(&store, "", "functions", functions)?;
         let mut number = |name| -> sarsen::Result<Global> {
             let ty = GlobalType::new(ValType::I32, Mutability::Var);
@@ -77,22 +112,9 @@ impl Guest {
             Ok(global)
         };
         let (fuel, input) = (number("fuel")?, number("input")?);
-        let mut imported: Vec<(usize, Tag)> = Vec::new();
-        for (number, declared) in TAGS.iter().enumerate() {
-            if !declared.is_imported {
-                continue;
-            }
-            let tag = match imported.iter().find(|tag| tag.0 == 1) {
-                Some((_, tag)) if number == 2 && program.is_one_tag => *tag,
-                _ => {
-                    let numbers = |types: &[Ty]| vec![ValType::I32; types.len()];
-                    let (params, results) = (declared.params, declared.resumed.params());
-                    let ty = FuncType::new(engine, numbers(params), numbers(results));
-                    Tag::new(&mut store, &TagType::new(ty))?
-                }
-            };
-            linker.define(&store, "", &format!("t{number}"), tag)?;
-            imported.push((number, tag));
+        let imported = imported_tags(&mut store, program)?;
+        for (number, tag) in &imported {
+            linker.define(&store, "", &format!("t{number}"), *tag)?;
         }
         linker.allow_shadowing(true);
         let mut instances = Vec::new();
@@ -106,19 +128,68 @@ impl Guest {
             linker.define(&store, "", "base", base)?;
             instances.push(linker.instantiate(&mut store, &module)?);
         }
+        let mut tags = Vec::new();
+        for number in 0..TAGS.len() {
+            let imported = imported.iter().find(|tag| tag.0 == number);
+            let tag = imported.map(|tag| tag.1);
+            let own = || instances[0].get_tag(&mut store, &format!("t{number}"));
+            tags.push(tag.or_else(own).expect("it is imported or exported"));
+        }
+        let conts = Kind::ALL.map(|kind| kind as usize);
+        let tables = conts.map(|kind| instances[0].get_table(&mut store, &format!("s{kind}")));
+        let tables = tables.map(|table| table.expect("it is exported"));
+        let cells = conts.map(|kind| instances[1].get_global(&mut store, &format!("g{kind}")));
+        let conts = tables.map(|table| {
+            let ty = table.ty(&store);
+            ty.element().heap_type().unwrap_concrete_cont().clone()
+        });
+        let object = tags[5].ty(&store).ty().param(0).expect("an object");
+        let world = Arc::new(World {
+            functions,
+            fuel,
+            input,
+            object: object
+                .unwrap_ref()
+                .heap_type()
+                .unwrap_concrete_struct()
+                .clone(),
+            tags,
+            conts: conts.into(),
+            tables: tables.into(),
+            cells: cells.map(|global| global.expect("it is exported")).into(),
+        });
+        store.data_mut().world = Some(world.clone());
         Ok(Guest {
             store,
             instances,
-            imported,
-            fuel,
-            input,
+            world,
         })
     }
 
-    fn call(&mut self, instance: usize, function: usize) -> Result<i32, Error> {
-        let name = format!("f{function}");
-        let func = self.instances[instance].get_func(&mut self.store, &name);
-        call(&mut self.store, func.expect("it is exported"))
+    /// Nothing comes of a future that is dropped.
+    fn call(&mut self, program: &Program, call: &Call) -> Option<Result<i32, Error>> {
+        let mut scope = RootScope::new(&mut self.store);
+        if call.is_plain {
+            let waits = program.waits[call.function];
+            let called = host::call(scope.as_context_mut(), call.function, waits, &[]);
+            return block_on(called, call.patience);
+        }
+        let index = program::table_index(call.instance, call.function) as u64;
+        let func = self
+            .world
+            .functions
+            .get(&mut scope, index)
+            .expect("it is as large");
+        let func = *func.unwrap_func().expect("all elements are functions");
+        let mut results = [Val::I32(0)];
+        let called = match call.is_async {
+            true => block_on(
+                func.call_async(&mut scope, &[], &mut results),
+                call.patience,
+            )?,
+            false => func.call(&mut scope, &[], &mut results),
+        };
+        Some(called.map(|()| results[0].unwrap_i32()))
     }
 
     /// Whether the exception that was thrown is the one that is expected.
@@ -132,13 +203,7 @@ impl Guest {
                 let tag = self.instances[instance].get_tag(&mut self.store, &format!("t{number}"));
                 tag.expect("it is exported")
             }
-            None => {
-                self.imported
-                    .iter()
-                    .find(|tag| tag.0 == number)
-                    .expect("it is imported")
-                    .1
-            }
+            None => self.world.tags[number],
         };
         let found = thrown.tag(&mut self.store).map_err(|e| e.to_string())?;
         if !Tag::eq(&found, &tag, &self.store) {
@@ -165,41 +230,30 @@ impl Guest {
     }
 }
 
-fn call(store: impl sarsen::AsContextMut<Data = Host>, func: Func) -> Result<i32, Error> {
-    let mut results = [Val::I32(0)];
-    func.call(store, &[], &mut results)?;
-    Ok(results[0].i32().expect("functions return numbers"))
-}
-
-/// Calls a function of the table, unless there are enough such calls, and keeps what goes wrong to itself if `swallow` is not zero.
-fn enter(mut caller: Caller<'_, Host>, index: i32, swallow: i32) -> Result<i32, Error> {
-    if caller.data().depth == HOST_DEPTH {
-        return Ok(TOO_DEEP);
-    }
-    let functions = caller.data().functions.expect("set at first");
-    let Some(Ref::Func(Some(func))) = functions.get(&mut caller, index as u64) else {
-        panic!("all elements are functions");
-    };
-    caller.data_mut().depth += 1;
-    let called = call(&mut caller, func);
-    caller.data_mut().depth -= 1;
-    match called {
-        Err(error) if swallow != 0 => {
-            if error.is::<ThrownException>() {
-                let exception = caller.as_context_mut().take_pending_exception();
-                exception.expect("it was thrown");
-                return Ok(SWALLOWED_EXCEPTION);
-            }
-            error.downcast::<Trap>()?;
-            Ok(SWALLOWED_TRAP)
+/// The tags that all instances have in common, by their numbers.
+fn imported_tags(store: &mut Store<Host>, program: &Program) -> sarsen::Result<Vec<(usize, Tag)>> {
+    let mut imported: Vec<(usize, Tag)> = Vec::new();
+    for (number, declared) in TAGS.iter().enumerate() {
+        if !declared.is_imported {
+            continue;
         }
-        other => other,
+        let tag = match imported.iter().find(|tag| tag.0 == 1) {
+            Some((_, tag)) if number == 2 && program.is_one_tag => *tag,
+            _ => {
+                let numbers = |types: &[Ty]| vec![ValType::I32; types.len()];
+                let (params, results) = (declared.params, declared.resumed.params());
+                let ty = FuncType::new(store.engine(), numbers(params), numbers(results));
+                Tag::new(&mut *store, &TagType::new(ty))?
+            }
+        };
+        imported.push((number, tag));
     }
+    Ok(imported)
 }
 
 /// Runs the program of a seed in both, and compares. Adds up what happened.
 fn compare(engine: &Engine, seed: u64, counts: &mut Counts) {
-    let program = generate::program(seed);
+    let program = Arc::new(generate::program(seed));
     let text = text::module(&program);
     if let Err(difference) = difference(engine, &program, &text, counts) {
         panic!("program {seed}: {difference}\n{text}");
@@ -208,23 +262,23 @@ fn compare(engine: &Engine, seed: u64, counts: &mut Counts) {
 
 fn difference(
     engine: &Engine,
-    program: &Program,
+    program: &Arc<Program>,
     text: &str,
     counts: &mut Counts,
 ) -> Result<(), String> {
     let mut guest = Guest::new(engine, program, text).map_err(|error| format!("{error:?}"))?;
     let mut machine = Machine::new(program);
-    for call in 0..ROUNDS * INSTANCES * MAINS {
-        let (instance, function) = (call % INSTANCES, call / INSTANCES % MAINS);
-        machine.begin(FUEL, call as i32);
-        for (global, value) in [(guest.fuel, FUEL), (guest.input, call as i32)] {
+    for call in calls(program) {
+        let input = call.number as i32;
+        machine.begin(FUEL, input);
+        for (global, value) in [(guest.world.fuel, FUEL), (guest.world.input, input)] {
             let set = global.set(&mut guest.store, Val::I32(value));
             set.expect("it is a number");
         }
-        let expected = machine.call(instance, function);
-        let found = guest.call(instance, function);
-        let at = |what: String| format!("call {call} of {function} in {instance}: {what}");
-        let log = std::mem::take(&mut guest.store.data_mut().log);
+        let expected = machine.call(&call);
+        let found = guest.call(program, &call);
+        let at = |what: String| format!("{call:?}: {what}");
+        let log = guest.store.data_mut().end_call();
         if log != machine.log {
             let same = log.iter().zip(&machine.log).take_while(|(a, b)| a == b);
             return Err(at(format!(
@@ -236,9 +290,12 @@ fn difference(
         }
         machine.log.clear();
         let same = match (&expected, &found) {
-            (Outcome::Returned(expected), Ok(found)) => expected == found,
-            (Outcome::Trapped(trap), Err(error)) => error.downcast_ref::<Trap>() == Some(trap),
-            (Outcome::Threw(expected), Err(error)) if error.is::<ThrownException>() => {
+            (Outcome::Returned(expected), Some(Ok(found))) => expected == found,
+            (Outcome::Failed(expected), Some(Err(error))) => {
+                host::failure(error) == Some(*expected)
+            }
+            (Outcome::Dropped, None) => true,
+            (Outcome::Threw(expected), Some(Err(error))) if error.is::<ThrownException>() => {
                 guest.check(expected).map_err(at)?;
                 true
             }
@@ -247,7 +304,7 @@ fn difference(
         if !same {
             return Err(at(format!("{expected:?}, but {found:?}")));
         }
-        let fuel = guest.fuel.get(&mut guest.store).i32();
+        let fuel = guest.world.fuel.get(&mut guest.store).i32();
         if fuel != Some(machine.fuel) {
             return Err(at(format!("{fuel:?} of fuel left, not {}", machine.fuel)));
         }
@@ -255,13 +312,20 @@ fn difference(
             .entry(match expected {
                 Outcome::Returned(_) => "call returned",
                 Outcome::Threw(_) => "call threw",
-                Outcome::Trapped(Trap::UnhandledTag) => "call trapped: unhandled tag",
-                Outcome::Trapped(_) => "call trapped otherwise",
+                Outcome::Failed(Failure::Trap(Trap::UnhandledTag)) => "call trapped: unhandled tag",
+                Outcome::Failed(_) => "call failed otherwise",
+                Outcome::Dropped => "call was dropped",
             })
             .or_default() += 1;
     }
     for (what, count) in machine.counts {
         *counts.entry(what).or_default() += count;
+    }
+    drop(guest);
+    for stacks in [engine.continuation_stacks(), engine.async_stacks()] {
+        if stacks.in_use > 0 {
+            return Err(format!("stacks are left: {stacks:?}"));
+        }
     }
     Ok(())
 }
@@ -308,32 +372,40 @@ fn programs_of_control_effects_have_all_of_them() {
         "bound a fresh continuation",
         "bound a suspended continuation",
         "caught",
+        "caught by the host",
         "consumed continuation",
         "continuation returned",
+        "could not wait",
+        "discarded",
         "forwarded",
         "no handler before the host",
         "null continuation",
         "out of fuel",
         "resumed a suspended continuation",
-        "swallowed a trap",
-        "swallowed an exception",
+        "suspended to the host",
+        "swallowed a failure",
         "switched",
+        "the host has suspended",
+        "the host was called",
         "thrown into a suspended continuation",
         "thrown out of a continuation",
         "thrown through the host",
+        "waited",
+        "went on in the host",
     ];
     let mut counts = Counts::new();
     for seed in 0..3000 {
         let program = generate::program(seed);
         let mut machine = Machine::new(&program);
-        for call in 0..ROUNDS * INSTANCES * MAINS {
-            machine.begin(FUEL, call as i32);
-            machine.call(call % INSTANCES, call / INSTANCES % MAINS);
+        for call in calls(&program) {
+            machine.begin(FUEL, call.number as i32);
+            machine.call(&call);
         }
         for (what, count) in machine.counts {
             *counts.entry(what).or_default() += count;
         }
     }
+    println!("{counts:?}");
     for what in expected {
         let count = counts.get(what).copied().unwrap_or_default();
         assert!(count >= 30, "{what}: {count}");

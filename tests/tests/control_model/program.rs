@@ -4,6 +4,13 @@
 //! object, a continuation of each kind, an exception. What is passed (arguments, payloads, results) is taken
 //! from registers and put into registers by one rule for each type, so that a node only says what happens.
 //! Continuations are also kept in globals, tables, fields of objects, and in payloads.
+//!
+//! Some functions are in WebAssembly, of which there are two instances, and some are the host's. They do the
+//! same, and call, resume and catch one another, with these differences. The host can neither switch nor
+//! make tail calls, and suspends only by ending ([`Node::End`]). Its frames are barriers: nothing below them
+//! handles what is suspended above. And it goes on after a trap ([`Node::Swallow`]).
+
+use std::sync::Arc;
 
 /// The type of a value that is passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +106,7 @@ pub(crate) const TAGS: [Tag; 9] = [
 ];
 
 /// The kind of each function.
-pub(crate) const FUNCTIONS: [Kind; 9] = [
+pub(crate) const FUNCTIONS: [Kind; 15] = [
     Kind::Nothing,
     Kind::Nothing,
     Kind::Nothing,
@@ -109,11 +116,26 @@ pub(crate) const FUNCTIONS: [Kind; 9] = [
     Kind::Wide,
     Kind::Switch,
     Kind::Switch,
+    // The host's.
+    Kind::Nothing,
+    Kind::Nothing,
+    Kind::Number,
+    Kind::Object,
+    Kind::Wide,
+    Kind::Switch,
 ];
 
-/// The functions that the host calls, which come first, and take nothing. They mostly resume: what they
-/// suspend, nobody handles.
-pub(crate) const MAINS: usize = 2;
+/// How many of the functions are in WebAssembly: the first ones. The others are the host's.
+pub(crate) const GUESTS: usize = 9;
+
+/// The functions where everything begins, which take nothing. They mostly resume: what they suspend, nobody
+/// handles.
+pub(crate) const MAINS: [usize; 3] = [0, 1, GUESTS];
+
+/// Where a function is in the table of functions: those of the first instance come first.
+pub(crate) fn table_index(instance: usize, function: usize) -> usize {
+    instance * FUNCTIONS.len() + function
+}
 
 /// Instances of the module, which have tags, globals and tables of their own, and one table of functions in
 /// common.
@@ -163,14 +185,21 @@ pub(crate) enum Node {
     Branch(LabelId),
     Return,
     Call(usize, How),
-    /// Calls the host, which calls a function of kind [`Kind::Nothing`].
-    Host {
-        index: usize,
-        /// Whether the host makes a number of what was thrown or trapped.
-        swallow: bool,
-    },
     Collect,
     Unreachable,
+    /// Ends a function of the host by suspending with a tag. When it is resumed, the body runs, or else its
+    /// result is the number that it is resumed with: the tag must be of kind [`Kind::Number`].
+    End(usize, Option<Arc<Body>>),
+    /// In the host: makes a number of a failure that is not an exception.
+    Swallow(Body),
+    /// In the host: fails with a number.
+    Fail(i32),
+    /// In the host: drops a continuation at once, if there is one.
+    Discard(Kind),
+    /// In the host: mixes in how many frames of WebAssembly are on a continuation's stacks.
+    Inspect(Kind),
+    /// In a function of the host that may wait: does, once.
+    Wait,
 }
 
 /// Where the function of a new continuation comes from.
@@ -182,7 +211,8 @@ pub(crate) enum Source {
     Null,
 }
 
-/// Where a continuation is kept.
+/// Where a continuation is kept. The host's table is that of the first instance, its cell is the global of the
+/// second, and its global a variable.
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
     Global,
@@ -232,8 +262,24 @@ pub(crate) struct Catch {
     pub(crate) body: Body,
 }
 
+/// A call of a program by the test.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) number: usize,
+    pub(crate) instance: usize,
+    pub(crate) function: usize,
+    /// Whether it is a future.
+    pub(crate) is_async: bool,
+    /// How often the future may wait. The next time, it is dropped.
+    pub(crate) patience: usize,
+    /// Whether it is a function of the host's, which is called as what it is in Rust, and not as WebAssembly does.
+    pub(crate) is_plain: bool,
+}
+
 pub(crate) struct Program {
     pub(crate) functions: Vec<Body>,
     /// Whether the two imported tags are one.
     pub(crate) is_one_tag: bool,
+    /// Which functions of the host may wait: they can only be called where the whole call is a future.
+    pub(crate) waits: [bool; FUNCTIONS.len()],
 }

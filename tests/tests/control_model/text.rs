@@ -1,8 +1,8 @@
 //! A program as a module in the text format.
 
 use super::program::{
-    Body, Catch, Clause, FUNCTIONS, How, INSTANCES, Kind, LabelId, Mode, Node, Place, Program,
-    Resume, SLOTS, Source, TAGS, Ty,
+    Body, Catch, Clause, FUNCTIONS, GUESTS, How, INSTANCES, Kind, LabelId, Mode, Node, Place,
+    Program, Resume, SLOTS, Source, TAGS, Ty, table_index,
 };
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 pub(crate) fn module(program: &Program) -> String {
     let mut text = Text(String::from("(module\n"));
     text.declarations();
-    for (number, body) in program.functions.iter().enumerate() {
+    for (number, body) in program.functions[..GUESTS].iter().enumerate() {
         text.function(number, body);
     }
     text.line(")");
@@ -52,7 +52,6 @@ impl Text {
         self.line(
             r#"(import "" "log" (func $log (param i32)))
             (import "" "gc" (func $gc))
-            (import "" "enter" (func $enter (param i32 i32) (result i32)))
             (import "" "fuel" (global $fuel (mut i32)))
             (import "" "input" (global $input (mut i32)))
             (import "" "base" (global $base i32))"#,
@@ -62,6 +61,12 @@ impl Text {
             "(import \"\" \"functions\" (table $functions {functions} funcref))"
         ));
         // Imports come before everything else.
+        for (number, kind) in FUNCTIONS.iter().enumerate().skip(GUESTS) {
+            let ty = *kind as usize;
+            self.line(format!(
+                "(import \"\" \"f{number}\" (func $f{number} (type $f{ty})))"
+            ));
+        }
         for imported in [true, false] {
             for (number, tag) in TAGS.iter().enumerate() {
                 if tag.is_imported == imported {
@@ -79,8 +84,8 @@ impl Text {
         }
         for kind in Kind::ALL.map(|kind| kind as usize) {
             self.line(format!(
-                "(global $g{kind} (mut (ref null $k{kind})) (ref.null $k{kind}))
-                 (table $s{kind} {SLOTS} (ref null $k{kind}))"
+                "(global $g{kind} (export \"g{kind}\") (mut (ref null $k{kind})) (ref.null $k{kind}))
+                 (table $s{kind} (export \"s{kind}\") {SLOTS} (ref null $k{kind}))"
             ));
         }
         self.line("(global $cell (ref $cell) (struct.new_default $cell))");
@@ -237,13 +242,14 @@ impl Text {
             Node::Branch(label) => self.line(format!("br $l{label}")),
             Node::Return => self.line("local.get $x return"),
             Node::Call(function, how) => self.call(*function, *how),
-            Node::Host { index, swallow } => {
-                let swallow = u32::from(*swallow);
-                self.line(format!("i32.const {index} i32.const {swallow} call $enter"));
-                self.take(&[Ty::I32]);
-            }
             Node::Collect => self.line("call $gc"),
             Node::Unreachable => self.line("unreachable"),
+            Node::End(..)
+            | Node::Swallow(_)
+            | Node::Fail(_)
+            | Node::Discard(_)
+            | Node::Inspect(_)
+            | Node::Wait => unreachable!("of the host"),
         }
     }
 
@@ -261,7 +267,7 @@ impl Text {
         self.line(match source {
             Source::Own(function) => format!("ref.func $f{function}"),
             Source::Table(instance, function) => {
-                let index = instance * FUNCTIONS.len() + function;
+                let index = table_index(instance, function);
                 format!("(ref.cast (ref $f{kind}) (table.get $functions (i32.const {index})))")
             }
             Source::Null => format!("ref.null $f{kind}"),
@@ -311,7 +317,7 @@ impl Text {
             How::Tail => return self.line(format!("return_call $f{function}")),
             How::Direct => self.line(format!("call $f{function}")),
             How::Table(instance) => {
-                let index = instance * FUNCTIONS.len() + function;
+                let index = table_index(instance, function);
                 let ty = kind as usize;
                 self.line(format!(
                     "i32.const {index} call_indirect $functions (type $f{ty})"

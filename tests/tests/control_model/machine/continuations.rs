@@ -1,6 +1,9 @@
 //! Making, binding, resuming and suspending continuations, and switching to them.
 
-use super::{Cont, Exception, Frame, Machine, State, Step, Value};
+use super::{
+    CONSUMED, Cont, Exception, Frame, HOST_DEPTH, Home, Machine, NO_CONT, State, Step, TOO_DEEP,
+    Value, trap,
+};
 use crate::program::{Body, Kind, Mode, Resume, Source, TAGS, Ty};
 use sarsen::Trap;
 use std::rc::Rc;
@@ -8,9 +11,9 @@ use std::rc::Rc;
 impl<'p> Machine<'p> {
     pub(super) fn new_cont(&mut self, kind: Kind, source: Source) -> Step {
         let state = match source {
-            Source::Own(function) => State::Fresh(self.function().0, function),
+            Source::Own(function) => State::Fresh(self.function().0.instance(), function),
             Source::Table(instance, function) => State::Fresh(instance, function),
-            Source::Null => return Step::Trap(Trap::NullReference),
+            Source::Null => return trap(Trap::NullReference),
         };
         let cont = self.add_cont(state, Vec::new());
         *self.cont(kind) = Some(cont);
@@ -26,11 +29,11 @@ impl<'p> Machine<'p> {
     fn usable(&mut self, cont: Option<usize>) -> Result<usize, Step> {
         let Some(cont) = cont else {
             self.count("null continuation");
-            return Err(Step::Trap(Trap::NullReference));
+            return Err(trap(Trap::NullReference));
         };
         if let State::Consumed = self.conts[cont].state {
             self.count("consumed continuation");
-            return Err(Step::Trap(Trap::ContinuationConsumed));
+            return Err(trap(Trap::ContinuationConsumed));
         }
         Ok(cont)
     }
@@ -49,7 +52,7 @@ impl<'p> Machine<'p> {
         }
         let more = self.give(&from.params()[..from.params().len() - to.params().len()]);
         match self.consume(cont) {
-            Err(trap) => trap,
+            Err(failed) => failed,
             Ok((state, mut bound)) => {
                 self.count(match state {
                     State::Fresh(..) => "bound a fresh continuation",
@@ -71,10 +74,24 @@ impl<'p> Machine<'p> {
                 self.count("resumed a suspended continuation");
                 self.stack.extend(frames);
                 self.expect_await();
+                if self.is_host_on_top() {
+                    self.count("went on in the host");
+                    if self.host_depth() > HOST_DEPTH {
+                        return Step::Return(TOO_DEEP);
+                    }
+                }
                 self.take(values);
                 Step::Next
             }
         }
+    }
+
+    /// Whether a function of the host is about to go on.
+    fn is_host_on_top(&self) -> bool {
+        matches!(
+            self.stack[..],
+            [.., Frame::Function(Home::Host { .. }, _), Frame::Rest(_)]
+        )
     }
 
     pub(super) fn resume(&mut self, resume: &'p Resume) -> Step {
@@ -99,7 +116,7 @@ impl<'p> Machine<'p> {
         }
         let (state, mut bound) = match self.consume(cont) {
             Ok(consumed) => consumed,
-            Err(trap) => return trap,
+            Err(failed) => return failed,
         };
         bound.extend(values);
         self.count("resumed");
@@ -115,29 +132,30 @@ impl<'p> Machine<'p> {
         Step::Throw(exception)
     }
 
-    /// Where the prompt is that has a clause for a tag, and the body of the clause.
-    fn handler(&mut self, tag: usize, switch: bool) -> Option<(usize, Option<&'p Body>)> {
+    /// Where the prompt is, below `top`, that has a clause for a tag, and the body of the clause.
+    fn handler(
+        &mut self,
+        tag: usize,
+        switch: bool,
+        top: usize,
+    ) -> Option<(usize, Option<&'p Body>)> {
         let tag = self.tag_id(tag);
         let mut passed = 0;
-        for at in (0..self.stack.len()).rev() {
+        for at in (0..top).rev() {
             match self.stack[at] {
-                Frame::Host(_) => {
+                Frame::Function(Home::Host { .. }, _) => {
                     self.count("no handler before the host");
                     return None;
                 }
                 Frame::Prompt(clauses) => {
-                    let Frame::Function(instance, _) = self.stack[..at]
-                        .iter()
-                        .rev()
-                        .find(|frame| matches!(frame, Frame::Function(..)))
-                        .expect("who resumed")
-                    else {
-                        unreachable!("looked for");
-                    };
-                    let instance = *instance;
+                    let mut below = self.stack[..at].iter().rev();
+                    let home = below.find_map(|frame| match frame {
+                        Frame::Function(home, _) => Some(*home),
+                        _ => None,
+                    });
+                    let home = home.expect("who resumed");
                     let found = clauses.iter().find(|clause| {
-                        clause.body.is_none() == switch
-                            && self.tag_id_of(instance, clause.tag) == tag
+                        clause.body.is_none() == switch && self.tag_id_of(home, clause.tag) == tag
                     });
                     if let Some(clause) = found {
                         if passed > 0 {
@@ -156,13 +174,47 @@ impl<'p> Machine<'p> {
 
     pub(super) fn suspend(&mut self, tag: usize) -> Step {
         let values = self.give(TAGS[tag].params);
-        let Some((prompt, Some(body))) = self.handler(tag, false) else {
-            return Step::Trap(Trap::UnhandledTag);
+        let handler = self.handler(tag, false, self.stack.len());
+        self.suspend_to(handler, tag, values)
+    }
+
+    /// A function of the host suspends by ending: who handles that is below its frame, which is no barrier to
+    /// itself. What it keeps are its registers; without a body, what it is resumed with is its result.
+    pub(super) fn end(&mut self, tag: usize, then: Option<&'p Body>) -> Step {
+        let values = self.give(TAGS[tag].params);
+        while !matches!(self.stack.last(), Some(Frame::Function(..))) {
+            self.stack.pop();
+        }
+        let handler = self.handler(tag, false, self.stack.len() - 1);
+        let Some(Frame::Function(home, registers)) = self.stack.last_mut() else {
+            unreachable!("the function that ends");
+        };
+        *home = Home::Host { waits: false };
+        // What is there when it is resumed.
+        match then {
+            Some(body) => self.stack.push(Frame::Rest(body)),
+            None => registers.number = 0,
+        }
+        self.count("the host has suspended");
+        self.suspend_to(handler, tag, values)
+    }
+
+    fn suspend_to(
+        &mut self,
+        handler: Option<(usize, Option<&'p Body>)>,
+        tag: usize,
+        values: Vec<Value>,
+    ) -> Step {
+        let Some((prompt, Some(body))) = handler else {
+            return trap(Trap::UnhandledTag);
         };
         self.count("suspended");
         let frames = self.capture(prompt);
         self.stack.pop();
         self.expect_await();
+        if let Home::Host { .. } = self.function().0 {
+            self.count("suspended to the host");
+        }
         let cont = self.add_cont(State::Suspended(frames), Vec::new());
         *self.cont(TAGS[tag].resumed) = Some(cont);
         self.take(&values);
@@ -182,15 +234,15 @@ impl<'p> Machine<'p> {
             return Step::Next;
         }
         let mut values = self.give(&[Ty::I32]);
-        if let Err(trap) = self.usable(target) {
-            return trap;
+        if let Err(failed) = self.usable(target) {
+            return failed;
         }
-        let Some((prompt, _)) = self.handler(tag, true) else {
-            return Step::Trap(Trap::UnhandledTag);
+        let Some((prompt, _)) = self.handler(tag, true, self.stack.len()) else {
+            return trap(Trap::UnhandledTag);
         };
         let (state, mut bound) = match self.consume(target) {
             Ok(consumed) => consumed,
-            Err(trap) => return trap,
+            Err(failed) => return failed,
         };
         self.count("switched");
         let frames = self.capture(prompt);
@@ -198,5 +250,32 @@ impl<'p> Machine<'p> {
         bound.append(&mut values);
         bound.push(Value::Cont(Kind::Switch, Some(own)));
         self.continue_with(state, &bound)
+    }
+
+    pub(super) fn discard(&mut self, kind: Kind) -> Step {
+        let cont = *self.cont(kind);
+        if cont.is_some() {
+            match self.consume(cont) {
+                Err(failed) => return failed,
+                Ok(_) => self.count("discarded"),
+            }
+        }
+        Step::Next
+    }
+
+    pub(super) fn inspect(&mut self, kind: Kind) {
+        let found = match *self.cont(kind) {
+            None => NO_CONT,
+            Some(cont) => match &self.conts[cont].state {
+                State::Consumed => CONSUMED,
+                State::Fresh(..) => 0,
+                State::Suspended(frames) => {
+                    let is_guest =
+                        |frame: &&Frame| matches!(frame, Frame::Function(Home::Instance(_), _));
+                    frames.iter().filter(is_guest).count() as i32
+                }
+            },
+        };
+        self.mix(found);
     }
 }

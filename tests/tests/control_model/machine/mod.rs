@@ -4,12 +4,15 @@
 //! open, functions with their registers, and *prompts*, below which stands who resumed. A continuation that
 //! is suspended is the frames that stood above a prompt. What is done with continuations is in
 //! `continuations`.
+//!
+//! The host's functions have frames like any others, which are barriers as well. One that has suspended has
+//! ended, so its frame goes with the continuation: it is a function again that runs what is to be done then.
 
 mod continuations;
 
 use super::program::{
-    Body, Catch, Clause, FUNCTIONS, How, INSTANCES, Kind, LabelId, Node, Place, Program, SLOTS,
-    TAGS, Ty,
+    Body, Call, Catch, Clause, FUNCTIONS, GUESTS, How, INSTANCES, Kind, LabelId, Node, Place,
+    Program, SLOTS, TAGS, Ty,
 };
 use sarsen::Trap;
 use std::collections::BTreeMap;
@@ -33,20 +36,60 @@ pub(crate) struct Exception {
     pub(crate) values: Vec<Value>,
 }
 
-/// How a call by the host ends.
+/// How a call ends.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     Returned(i32),
     Threw(Rc<Exception>),
-    Trapped(Trap),
+    Failed(Failure),
+    /// It was a future, and dropped while it waited.
+    Dropped,
 }
 
-/// What the host makes of failures that it does not pass on.
-pub(crate) const SWALLOWED_EXCEPTION: i32 = -1;
-pub(crate) const SWALLOWED_TRAP: i32 = -2;
-/// What it answers when this many of its calls have not returned: they take much of the native stack.
+/// A failure that is not an exception: only the host goes on after it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Failure {
+    Trap(Trap),
+    /// The host's own.
+    Host(i32),
+    /// A function that may wait was called where nothing can.
+    CannotWait,
+}
+
+impl Failure {
+    /// What the host makes of it when it goes on.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Failure::Trap(_) => -1,
+            Failure::CannotWait => -2,
+            Failure::Host(number) => number,
+        }
+    }
+}
+
+/// What a function of the host returns at once when this many have not ended: they take much of the native stack.
 pub(crate) const TOO_DEEP: i32 = -3;
 pub(crate) const HOST_DEPTH: usize = 8;
+/// What [`Node::Inspect`] finds where nothing is to be seen.
+pub(crate) const NO_CONT: i32 = -4;
+pub(crate) const CONSUMED: i32 = -5;
+
+/// Where a function runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Home {
+    Instance(usize),
+    Host { waits: bool },
+}
+
+impl Home {
+    /// The instance whose tags and functions are meant. The host's are those of the first.
+    fn instance(self) -> usize {
+        match self {
+            Home::Instance(instance) => instance,
+            Home::Host { .. } => 0,
+        }
+    }
+}
 
 #[derive(Clone, Default)]
 struct Registers {
@@ -75,8 +118,8 @@ enum State<'p> {
 }
 
 enum Frame<'p> {
-    /// A function of an instance. Everything above, up to the next of these, belongs to it.
-    Function(usize, Registers),
+    /// A function. Everything above, up to the next of these, belongs to it.
+    Function(Home, Registers),
     /// What is left of a body.
     Rest(&'p [Node]),
     Block(LabelId),
@@ -86,8 +129,7 @@ enum Frame<'p> {
     Await,
     /// A resume: what is above runs in the continuation.
     Prompt(&'p [Clause]),
-    /// The host, and whether it keeps failures to itself.
-    Host(bool),
+    Swallow,
 }
 
 /// What each instance has of its own.
@@ -103,7 +145,13 @@ enum Step {
     Next,
     Return(i32),
     Throw(Rc<Exception>),
-    Trap(Trap),
+    Fail(Failure),
+    Drop,
+}
+
+/// The guest traps.
+fn trap(trap: Trap) -> Step {
+    Step::Fail(Failure::Trap(trap))
 }
 
 /// How often things happened, by name.
@@ -112,12 +160,17 @@ pub(crate) type Counts = BTreeMap<&'static str, u64>;
 pub(crate) struct Machine<'p> {
     program: &'p Program,
     instances: [Instance; INSTANCES],
+    host_globals: [Option<usize>; Kind::ALL.len()],
     objects: Vec<Object>,
     conts: Vec<Cont<'p>>,
     stack: Vec<Frame<'p>>,
     pub(crate) fuel: i32,
     /// What every function mixes in first.
     input: i32,
+    /// Whether the call is a future.
+    is_async: bool,
+    /// How often it may still wait until it is dropped.
+    patience: usize,
     pub(crate) log: Vec<i32>,
     pub(crate) counts: Counts,
 }
@@ -127,11 +180,14 @@ impl<'p> Machine<'p> {
         Machine {
             program,
             instances: Default::default(),
+            host_globals: Default::default(),
             objects: Vec::new(),
             conts: Vec::new(),
             stack: Vec::new(),
             fuel: 0,
             input: 0,
+            is_async: false,
+            patience: 0,
             log: Vec::new(),
             counts: Counts::new(),
         }
@@ -143,7 +199,9 @@ impl<'p> Machine<'p> {
     }
 
     /// Calls a function that takes nothing.
-    pub(crate) fn call(&mut self, instance: usize, function: usize) -> Outcome {
+    pub(crate) fn call(&mut self, call: &Call) -> Outcome {
+        (self.is_async, self.patience) = (call.is_async, call.patience);
+        let (instance, function) = (call.instance, call.function);
         let mut step = self.enter(instance, function, &[]);
         loop {
             step = match step {
@@ -159,10 +217,14 @@ impl<'p> Machine<'p> {
                     Some(step) => step,
                     None => return Outcome::Threw(exception),
                 },
-                Step::Trap(trap) => match self.abandon() {
+                Step::Fail(failure) => match self.abandon(failure) {
                     Some(step) => step,
-                    None => return Outcome::Trapped(trap),
+                    None => return Outcome::Failed(failure),
                 },
+                Step::Drop => {
+                    self.stack.clear();
+                    return Outcome::Dropped;
+                }
             };
         }
     }
@@ -171,11 +233,11 @@ impl<'p> Machine<'p> {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// The instance whose function runs, and its registers.
-    fn function(&mut self) -> (usize, &mut Registers) {
+    /// Where the function is that runs, and its registers.
+    fn function(&mut self) -> (Home, &mut Registers) {
         let mut frames = self.stack.iter_mut().rev();
         let found = frames.find_map(|frame| match frame {
-            Frame::Function(instance, registers) => Some((*instance, registers)),
+            Frame::Function(home, registers) => Some((*home, registers)),
             _ => None,
         });
         found.expect("a function runs")
@@ -190,15 +252,15 @@ impl<'p> Machine<'p> {
     }
 
     fn tag_id(&mut self, tag: usize) -> TagId {
-        let instance = self.function().0;
-        self.tag_id_of(instance, tag)
+        let home = self.function().0;
+        self.tag_id_of(home, tag)
     }
 
-    fn tag_id_of(&self, instance: usize, tag: usize) -> TagId {
+    fn tag_id_of(&self, home: Home, tag: usize) -> TagId {
         match tag {
             2 if self.program.is_one_tag => (None, 1),
             _ if TAGS[tag].is_imported => (None, tag),
-            _ => (Some(instance), tag),
+            _ => (Some(home.instance()), tag),
         }
     }
 
@@ -209,13 +271,17 @@ impl<'p> Machine<'p> {
 
     /// Values of these types, from registers.
     fn give(&mut self, types: &[Ty]) -> Vec<Value> {
-        let (instance, registers) = self.function();
+        let (home, registers) = self.function();
         let (number, object) = (registers.number, registers.object);
+        let globals = match home {
+            Home::Instance(instance) => &self.instances[instance].globals,
+            Home::Host { .. } => &self.host_globals,
+        };
         let values = types.iter().map(|ty| match ty {
             Ty::I32 | Ty::V128 => Value::Number(number),
             Ty::I64 => Value::Number(number.wrapping_mul(3)),
             Ty::Object => Value::Object(object),
-            Ty::Cont(kind) => Value::Cont(*kind, self.instances[instance].globals[*kind as usize]),
+            Ty::Cont(kind) => Value::Cont(*kind, globals[*kind as usize]),
         });
         values.collect()
     }
@@ -231,10 +297,36 @@ impl<'p> Machine<'p> {
         }
     }
 
+    /// How many functions of the host have not ended.
+    fn host_depth(&self) -> usize {
+        let is_host = |frame: &&Frame| matches!(frame, Frame::Function(Home::Host { .. }, _));
+        self.stack.iter().filter(is_host).count()
+    }
+
+    /// Whether a function may wait: the call is a future, and so is every call that the host has made since.
+    fn can_wait(&self) -> bool {
+        let blocks =
+            |frame: &Frame| matches!(frame, Frame::Function(Home::Host { waits: false }, _));
+        self.is_async && !self.stack.iter().any(blocks)
+    }
+
     /// Begins a function.
     fn enter(&mut self, instance: usize, function: usize, arguments: &[Value]) -> Step {
-        self.stack
-            .push(Frame::Function(instance, Registers::default()));
+        let waits = self.program.waits[function];
+        let mut home = Home::Instance(instance);
+        if function >= GUESTS {
+            self.count("the host was called");
+            if waits && !self.can_wait() {
+                self.count("could not wait");
+                return Step::Fail(Failure::CannotWait);
+            }
+            home = Home::Host { waits };
+        }
+        let is_too_deep = function >= GUESTS && self.host_depth() == HOST_DEPTH;
+        self.stack.push(Frame::Function(home, Registers::default()));
+        if is_too_deep {
+            return Step::Return(TOO_DEEP);
+        }
         self.take(arguments);
         self.mix(self.input);
         if self.fuel == 0 {
@@ -247,7 +339,7 @@ impl<'p> Machine<'p> {
         Step::Next
     }
 
-    /// Ends the function that runs; `None` when the host called it first of all.
+    /// Ends the function that runs; `None` when it was called first of all.
     fn leave(&mut self) -> Option<Step> {
         while !matches!(self.stack.pop(), Some(Frame::Function(..))) {}
         match self.stack.pop() {
@@ -255,10 +347,6 @@ impl<'p> Machine<'p> {
             Some(Frame::Await) => Some(Step::Next),
             Some(Frame::Prompt(_)) => {
                 self.count("continuation returned");
-                self.expect_await();
-                Some(Step::Next)
-            }
-            Some(Frame::Host(_)) => {
                 self.expect_await();
                 Some(Step::Next)
             }
@@ -282,6 +370,9 @@ impl<'p> Machine<'p> {
                     });
                     if let Some(catch) = catch {
                         self.count("caught");
+                        if let Home::Host { .. } = self.function().0 {
+                            self.count("caught by the host");
+                        }
                         if catch.by_reference {
                             self.registers().exception = Some(exception.clone());
                         }
@@ -293,26 +384,19 @@ impl<'p> Machine<'p> {
                     }
                 }
                 Frame::Prompt(_) => self.count("thrown out of a continuation"),
-                Frame::Host(true) => {
-                    self.count("swallowed an exception");
-                    self.expect_await();
-                    self.take(&[Value::Number(SWALLOWED_EXCEPTION)]);
-                    return Some(Step::Next);
-                }
-                Frame::Host(false) => self.count("thrown through the host"),
+                Frame::Function(Home::Host { .. }, _) => self.count("thrown through the host"),
                 _ => {}
             }
         }
         None
     }
 
-    /// A trap: ends everything up to the host.
-    fn abandon(&mut self) -> Option<Step> {
+    /// A failure: ends everything, unless the host goes on.
+    fn abandon(&mut self, failure: Failure) -> Option<Step> {
         while let Some(frame) = self.stack.pop() {
-            if matches!(frame, Frame::Host(true)) {
-                self.count("swallowed a trap");
-                self.expect_await();
-                self.take(&[Value::Number(SWALLOWED_TRAP)]);
+            if let Frame::Swallow = frame {
+                self.count("swallowed a failure");
+                self.mix(failure.number());
                 return Some(Step::Next);
             }
         }
@@ -332,11 +416,11 @@ impl<'p> Machine<'p> {
                 }
             },
             Frame::Function(_, registers) => Step::Return(registers.number),
-            Frame::Block(_) | Frame::Loop(..) | Frame::Try(_) => {
+            Frame::Block(_) | Frame::Loop(..) | Frame::Try(_) | Frame::Swallow => {
                 self.stack.pop();
                 Step::Next
             }
-            Frame::Await | Frame::Prompt(_) | Frame::Host(_) => unreachable!("nothing above"),
+            Frame::Await | Frame::Prompt(_) => unreachable!("nothing above"),
         }
     }
 
@@ -357,7 +441,7 @@ impl<'p> Machine<'p> {
             Node::ReadObject { guarded } => match self.registers().object {
                 Some(object) => self.mix(self.objects[object].number),
                 None if *guarded => {}
-                None => return Step::Trap(Trap::NullReference),
+                None => return trap(Trap::NullReference),
             },
             Node::IsNull(kind) => {
                 let is_null = self.cont(*kind).is_none();
@@ -386,7 +470,7 @@ impl<'p> Machine<'p> {
             Node::ThrowRef { guarded } => match self.registers().exception.clone() {
                 Some(exception) => return Step::Throw(exception),
                 None if *guarded => {}
-                None => return Step::Trap(Trap::NullReference),
+                None => return trap(Trap::NullReference),
             },
             Node::Try(_, body, catches) => {
                 self.stack.push(Frame::Try(catches));
@@ -405,38 +489,43 @@ impl<'p> Machine<'p> {
             Node::Branch(label) => self.branch(*label),
             Node::Return => return Step::Return(self.registers().number),
             Node::Call(function, how) => return self.call_function(*function, *how),
-            Node::Host { index, swallow } => {
-                let frames = self.stack.iter();
-                if frames
-                    .filter(|frame| matches!(frame, Frame::Host(_)))
-                    .count()
-                    < HOST_DEPTH
-                {
-                    self.count("through the host");
-                    self.stack.push(Frame::Await);
-                    self.stack.push(Frame::Host(*swallow));
-                    return self.enter(index / FUNCTIONS.len(), index % FUNCTIONS.len(), &[]);
-                }
-                self.mix(TOO_DEEP);
-            }
             Node::Collect => {}
-            Node::Unreachable => return Step::Trap(Trap::Unreachable),
+            Node::Wait => {
+                if let (Home::Host { waits: true }, _) = self.function() {
+                    self.count("waited");
+                    if self.patience == 0 {
+                        return Step::Drop;
+                    }
+                    self.patience -= 1;
+                }
+            }
+            Node::Unreachable => return trap(Trap::Unreachable),
+            Node::End(tag, then) => return self.end(*tag, then.as_deref()),
+            Node::Swallow(body) => {
+                self.stack.push(Frame::Swallow);
+                self.stack.push(Frame::Rest(body));
+            }
+            Node::Fail(number) => return Step::Fail(Failure::Host(*number)),
+            Node::Discard(kind) => return self.discard(*kind),
+            Node::Inspect(kind) => self.inspect(*kind),
         }
         Step::Next
     }
 
     /// Where a continuation is kept, if there.
     fn place(&mut self, kind: Kind, place: Place) -> Option<&mut Option<usize>> {
-        let (instance, registers) = self.function();
+        let (home, registers) = self.function();
         let object = registers.object;
-        let instance = &mut self.instances[instance];
         let kind = kind as usize;
-        match place {
-            Place::Global => Some(&mut instance.globals[kind]),
-            Place::Cell => Some(&mut instance.cell[kind]),
-            Place::Table(slot) => Some(&mut instance.tables[kind][slot]),
-            Place::Object => object.map(|object| &mut self.objects[object].cont),
-        }
+        let found = match (place, home) {
+            (Place::Global, Home::Host { .. }) => &mut self.host_globals[kind],
+            (Place::Cell, Home::Host { .. }) => &mut self.instances[1].globals[kind],
+            (Place::Global, Home::Instance(at)) => &mut self.instances[at].globals[kind],
+            (Place::Cell, Home::Instance(at)) => &mut self.instances[at].cell[kind],
+            (Place::Table(slot), _) => &mut self.instances[home.instance()].tables[kind][slot],
+            (Place::Object, _) => &mut self.objects[object?].cont,
+        };
+        Some(found)
     }
 
     fn iterate(&mut self, label: LabelId, body: &'p Body) {
@@ -459,7 +548,7 @@ impl<'p> Machine<'p> {
 
     fn call_function(&mut self, function: usize, how: How) -> Step {
         let arguments = self.give(FUNCTIONS[function].params());
-        let mut instance = self.function().0;
+        let mut instance = self.function().0.instance();
         match how {
             How::Tail => while !matches!(self.stack.pop(), Some(Frame::Function(..))) {},
             How::Direct => self.stack.push(Frame::Await),
