@@ -159,6 +159,11 @@ impl SharedMemory {
     /// # Errors
     ///
     /// When the address is out of bounds, or no multiple of 4.
+    ///
+    /// # Panics
+    ///
+    /// Resumes the first panic of a waker of an asynchronous call that is woken, after all were woken. In WebAssembly,
+    /// that panic comes out of the host's call.
     pub fn atomic_notify(&self, addr: u64, count: u32) -> Result<u32, Trap> {
         self.memory.notify(addr, count)
     }

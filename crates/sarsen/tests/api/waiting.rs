@@ -164,6 +164,64 @@ fn what_the_callback_of_a_wait_fails_with_reaches_the_caller() {
 }
 
 #[test]
+fn a_waker_that_panics_keeps_nobody_else_waiting() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("woken");
+        }
+    }
+    let mut first = waiting();
+    let memory = first.memory.clone();
+    let engine = first.engine.clone();
+    let wait = Module::new(&engine, WAIT).unwrap();
+    let notify = r#"(module
+        (import "" "memory" (memory 1 1 shared))
+        (func (export "notify") (result i32)
+          (memory.atomic.notify (i32.const 8) (i32.const -1))))"#;
+    let notify = Module::new(&engine, notify).unwrap();
+    let mut stores = [(); 2].map(|()| {
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        store
+    });
+    let [second, other] = &mut stores;
+    let instance = Instance::new(&mut *second, &wait, &[memory.clone().into()]).unwrap();
+    let second_wait = instance
+        .get_typed_func::<i64, i32>(&mut *second, "wait")
+        .unwrap();
+    let instance = Instance::new(&mut *other, &notify, &[memory.clone().into()]).unwrap();
+    let notify = instance
+        .get_typed_func::<(), i32>(&mut *other, "notify")
+        .unwrap();
+    let panics = Waker::from(Arc::new(Panics));
+    let (waker, rung) = bell();
+    for by_guest in [false, true] {
+        let mut one = pin!(first.wait.call_async(&mut first.store, -1));
+        assert!(poll(one.as_mut(), &panics).is_pending());
+        let mut two = pin!(second_wait.call_async(&mut *second, -1));
+        assert!(poll(two.as_mut(), &waker).is_pending());
+        let notified = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            if by_guest {
+                let _ = notify.call(&mut *other, ());
+            } else {
+                let _ = memory.atomic_notify(8, u32::MAX);
+            }
+        }));
+        assert_eq!(notified.unwrap_err().downcast_ref(), Some(&"woken"));
+        rung.recv().unwrap();
+        for call in [one.as_mut(), two.as_mut()] {
+            let Poll::Ready(result) = poll(call, &waker) else {
+                panic!("notified, but it waits");
+            };
+            assert_eq!(result.unwrap(), 0);
+        }
+    }
+    assert_eq!(notify.call(&mut *other, ()).unwrap(), 0);
+    first.assert_nobody_waits();
+}
+
+#[test]
 fn a_wait_that_is_dropped_is_woken_by_nobody() {
     struct Counting(
         #[expect(dead_code, reason = "counts while it lives")] super::asynchronous::Counted,

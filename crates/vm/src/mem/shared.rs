@@ -319,6 +319,10 @@ impl SharedMemory {
     /// # Errors
     ///
     /// [`TrapCode::HeapMisaligned`] or [`TrapCode::MemoryOutOfBounds`].
+    ///
+    /// # Panics
+    ///
+    /// Resumes the first panic of a waker, after all were woken.
     pub fn notify(&self, address: u64, count: u32) -> Result<u32, TrapCode> {
         self.atomic(address, 4)?;
         Ok(self.0.waiters.notify(address, count))

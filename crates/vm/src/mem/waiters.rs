@@ -18,8 +18,10 @@
 //!
 //! Callers: [`super::SharedMemory`].
 
+use crate::os::panics;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -82,6 +84,10 @@ impl Waiters {
     }
 
     /// Wakes at most `count` of those who have waited longest at `address`; returns how many.
+    ///
+    /// # Panics
+    ///
+    /// Resumes the first panic of a waker, after all were woken.
     pub(super) fn notify(&self, address: u64, count: u32) -> u32 {
         // The guest may have changed the value by a store that is not atomic.
         fence(Ordering::SeqCst);
@@ -89,10 +95,14 @@ impl Waiters {
             return 0;
         }
         let woken = self.dequeue(address, count);
-        for node in &woken {
-            node.waker.wake_by_ref();
+        let number = woken.len() as u32;
+        let wake = |node: &Arc<Node>| catch_unwind(AssertUnwindSafe(|| node.waker.wake_by_ref()));
+        let all = woken.iter().map(wake).fold(Ok(()), panics::first);
+        // Who waited may be gone, so that its waker goes here.
+        match panics::first(all, panics::drop_each(woken)) {
+            Ok(()) => number,
+            Err(payload) => resume_unwind(payload),
         }
-        woken.len() as u32
     }
 
     fn dequeue(&self, address: u64, count: u32) -> VecDeque<Arc<Node>> {
@@ -192,5 +202,38 @@ mod tests {
         assert!(!elsewhere.cancel());
         assert_eq!(waiters.count.load(Ordering::SeqCst), 0);
         assert!(waiters.lock().is_empty(), "queues are not kept");
+    }
+
+    /// Panics as it is woken.
+    struct Panics(u32);
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            std::panic::panic_any(self.0);
+        }
+    }
+
+    #[test]
+    fn wakers_that_panic_keep_nobody_else_asleep() {
+        let waiters = Waiters::default();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let wakers = [
+            Waker::from(Arc::new(Noted(1, order.clone()))),
+            Waker::from(Arc::new(Panics(2))),
+            Waker::from(Arc::new(Noted(3, order.clone()))),
+            Waker::from(Arc::new(Panics(4))),
+            Waker::from(Arc::new(Noted(5, order.clone()))),
+        ];
+        let registered = wakers.map(|waker| waiters.register(8, waker, || true).unwrap());
+        let notified = catch_unwind(AssertUnwindSafe(|| waiters.notify(8, u32::MAX)));
+        let payload = notified.unwrap_err();
+        assert_eq!(
+            payload.downcast_ref(),
+            Some(&2_u32),
+            "the first panic is told"
+        );
+        assert_eq!(*order.lock().unwrap(), [1, 3, 5]);
+        assert!(registered.iter().all(Registration::is_notified));
+        assert_eq!(waiters.notify(8, u32::MAX), 0, "as good as ever");
     }
 }
