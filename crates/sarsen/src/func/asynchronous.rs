@@ -57,7 +57,8 @@ impl<'a> Running<'a> {
         func: &Func,
         values: usize,
     ) -> Result<Running<'a>> {
-        // SAFETY: the caller's promise; the store outlives what borrows it.
+        // SAFETY: the caller's promise; the store outlives what borrows it. It is borrowed exclusively: no other call
+        // of it that is between two polls will be heard of again.
         let call = unsafe { AsyncCall::new(store.vm_mut(), func.as_raw(), values) };
         let call = call.map_err(|unwound| trap::into_error(unwound, store))?;
         Ok(Running { store, call })
@@ -73,7 +74,7 @@ impl<'a> Running<'a> {
         prepare: impl FnOnce(&mut StoreOpaque) -> Result<Prepared>,
         clauses: &Clauses,
     ) -> Result<Running<'a>> {
-        // SAFETY: the caller's promise; the store outlives what borrows it.
+        // SAFETY: as in `Running::new`.
         let call = unsafe { AsyncCall::to_resume(store.vm_mut()) };
         let mut call = call.map_err(|unwound| trap::into_error(unwound, store))?;
         let prepared = prepare(store)?;
@@ -162,6 +163,11 @@ impl Func {
     ///
     /// Dropping the future stops the call wherever it waits. WebAssembly is not unwound then; memories and
     /// globals stay as they are, and the store is as usable as before.
+    ///
+    /// Forgetting it ([`mem::forget`](core::mem::forget)) does no harm either, but what host functions have in their
+    /// futures is never dropped, and what they have rooted stays so for as long as the store. Its stacks are recycled
+    /// when the store is dropped, or when it is used for another asynchronous call. If it waits in a shared memory, it is
+    /// one of those that a notification there may wake.
     ///
     /// # Errors
     ///

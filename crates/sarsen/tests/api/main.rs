@@ -9,6 +9,7 @@ mod bulk;
 mod calls;
 mod continuations;
 mod exceptions;
+mod forgotten;
 mod gc;
 mod gc_externs;
 mod gc_functions;

@@ -18,6 +18,9 @@
 //!   refers to it between two polls, and the next may come from another thread.
 //! - A job is dropped before the stacks are recycled. Of the code, nothing needs to be dropped.
 //! - Only the innermost activation can wait. One that is not an asynchronous call's never does.
+//! - A call that is forgotten is one that is never polled nor dropped. Its stacks are the store's
+//!   ([`Store::begin_base`]). Its job is nobody's: it may refer to what the host had borrowed of the store meanwhile, so
+//!   that nothing of it may run again, not even to drop it.
 
 use super::Unwound;
 use super::enter::{Stay, leave_to_previous, stack_limit, unwound};
@@ -25,13 +28,12 @@ use super::resume::{Prepared, Resumed, failed, link};
 use super::thread;
 use crate::arch::{self, ResumeArguments};
 use crate::instance::Store;
-use crate::stack::{Base, BeginError, recycle, recycle_running};
-use sarsen_abi::TrapCode;
+use crate::stack::{Base, recycle, recycle_abandoned};
 use sarsen_abi::builtin::STATUS_OK;
 use sarsen_abi::stack::{VmStack, VmSuspension};
 use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx, VmTag};
 use smallvec::SmallVec;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
 
@@ -62,14 +64,14 @@ struct State {
     job: Option<Box<dyn Job>>,
     /// The context of the poll that runs; null between polls.
     context: *mut Context<'static>,
-    /// The stack that runs, when the code goes on.
-    current: *mut VmStack,
     phase: Phase,
     store: NonNull<Store>,
     values: SmallVec<[ValRaw; 4]>,
     /// What the call resumes, if it does not call a function.
     resumption: Option<Resumption>,
-    base: Option<Base>,
+    /// The stack on which the code began; null when the call has ended. It is one of the store's
+    /// [`Bases`](crate::stack::Bases), which know on what stack the code goes on.
+    base: *mut VmStack,
 }
 
 /// A continuation that is resumed.
@@ -106,15 +108,15 @@ impl AsyncCall {
     /// # Safety
     ///
     /// `callee` must be a function of the store that is ready to be called. The result must be dropped
-    /// before the store is, or never.
+    /// before the store is, or never. Other calls of the store that are between two polls must never be polled or
+    /// dropped again: their stacks are recycled.
     pub unsafe fn new(
         store: &mut Store,
         callee: *const VmFuncRef,
         value_count: usize,
     ) -> Result<AsyncCall, Box<Unwound>> {
-        store.count_async_stack().map_err(failed)?;
-        let base = Base::new(store.engine().stacks(), callee, value_count);
-        let base = base.map_err(|error| no_base(store, error))?;
+        let base = store.begin_base(|pool| Base::new(pool, callee, value_count));
+        let base = base.map_err(failed)?;
         // SAFETY: the caller's promise.
         Ok(unsafe { AsyncCall::on_base(store, base, value_count) })
     }
@@ -129,9 +131,7 @@ impl AsyncCall {
     ///
     /// As [`AsyncCall::new`].
     pub unsafe fn to_resume(store: &mut Store) -> Result<AsyncCall, Box<Unwound>> {
-        store.count_async_stack().map_err(failed)?;
-        let base = Base::for_resumption(store.engine().stacks());
-        let base = base.map_err(|error| no_base(store, error))?;
+        let base = store.begin_base(Base::for_resumption).map_err(failed)?;
         // SAFETY: the caller's promise.
         Ok(unsafe { AsyncCall::on_base(store, base, 0) })
     }
@@ -152,7 +152,7 @@ impl AsyncCall {
         // long as the state is there.
         unsafe {
             assert!((*state).resumption.is_none(), "a call resumes once");
-            let base = (*state).current;
+            let base = (*state).base;
             let resumption = (*state).resumption.insert(Resumption {
                 head: Some(head),
                 _tags: tags.into(),
@@ -184,23 +184,21 @@ impl AsyncCall {
     /// # Safety
     ///
     /// As [`AsyncCall::new`].
-    unsafe fn on_base(store: &mut Store, base: Base, value_count: usize) -> AsyncCall {
-        let block = base.block();
+    unsafe fn on_base(store: &mut Store, base: *mut VmStack, value_count: usize) -> AsyncCall {
         let mut state = Box::new(State {
             suspension: VmSuspension {
                 waits: 0,
                 sp: 0,
-                base: block,
+                base,
             },
             stay: MaybeUninit::uninit(),
             job: None,
             context: ptr::null_mut(),
-            current: block,
             phase: Phase::Begins,
             store: store.as_non_null(),
             values: SmallVec::from_elem(ValRaw::default(), value_count),
             resumption: None,
-            base: Some(base),
+            base,
         });
         let activation = state.stay.as_mut_ptr().cast::<Activation>();
         // SAFETY: both are ours, and stay where they are.
@@ -209,8 +207,8 @@ impl AsyncCall {
             (*activation).native.first_tag = ptr::null();
             (*activation).native.id = 0;
             (*activation).suspension = &raw mut state.suspension;
-            (*block).parent = activation.cast();
-            (*block).buffer = state.values.as_mut_ptr();
+            (*base).parent = activation.cast();
+            (*base).buffer = state.values.as_mut_ptr();
         }
         AsyncCall(NonNull::from(Box::leak(state)))
     }
@@ -239,7 +237,7 @@ impl AsyncCall {
         // SAFETY: the state is ours, and reached by pointers only while code or jobs run, which may use
         // it, too. The rest is the caller's promise.
         unsafe {
-            let store = (*state).store;
+            let mut store = (*state).store;
             let limit = match stack_limit(store) {
                 Ok(limit) => limit,
                 Err(error) => {
@@ -247,13 +245,13 @@ impl AsyncCall {
                     return Poll::Ready(Err(error));
                 }
             };
-            let phase = std::mem::replace(&mut (*state).phase, Phase::Over);
+            let phase = mem::replace(&mut (*state).phase, Phase::Over);
             assert_ne!(phase, Phase::Over, "a call was polled after it was ready");
-            let linked = Linked::new(state, limit, context);
-            let current = (*state).current;
+            let current = store.as_mut().bases.go_on((*state).base);
+            let linked = Linked::new(state, current, limit, context);
             let activation = linked.activation();
             let status = if phase == Phase::Begins {
-                let sp = std::mem::take(&mut (*current).sp);
+                let sp = mem::take(&mut (*current).sp);
                 let what = match &mut (*state).resumption {
                     Some(resumption) => {
                         resumption.head = None;
@@ -278,8 +276,8 @@ impl AsyncCall {
                 return Poll::Pending;
             }
             drop(linked);
-            (*state).base = None;
-            (*state).store.as_mut().uncount_async_stack();
+            let base = mem::replace(&mut (*state).base, ptr::null_mut());
+            drop(store.as_mut().bases.remove(base));
             let resumption = (*state).resumption.as_ref();
             let was_left = resumption.is_some_and(|it| it.words[0] == arch::LEFT);
             if status == STATUS_OK && !was_left {
@@ -297,7 +295,7 @@ impl AsyncCall {
         // SAFETY: no poll runs. The job may use the store as it is dropped, but not this call.
         unsafe {
             (*state).phase = Phase::Over;
-            let recycle = Recycle(state);
+            let recycle = Recycle::new(state);
             let job = (*state).job.take();
             drop(job);
             drop(recycle);
@@ -306,27 +304,46 @@ impl AsyncCall {
 }
 
 /// Recycles the stacks of a call that will not go on, also when a job panics as it is dropped.
-struct Recycle(*mut State);
+struct Recycle {
+    state: *mut State,
+    /// Where the code stands.
+    current: *mut VmStack,
+}
+
+impl Recycle {
+    /// # Safety
+    ///
+    /// The call's state, and its store unless the call has ended, must be alive as long as the result.
+    unsafe fn new(state: *mut State) -> Recycle {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let base = (*state).base;
+            let current = match base.is_null() {
+                true => base,
+                false => (*state).store.as_mut().bases.go_on(base),
+            };
+            Recycle { state, current }
+        }
+    }
+}
 
 impl Drop for Recycle {
     fn drop(&mut self) {
-        let state = self.0;
+        let Recycle { state, current } = *self;
         // SAFETY: the call's state, and its store, are alive; nobody runs on its stacks.
         unsafe {
-            let Some(base) = (*state).base.take() else {
+            let base = mem::replace(&mut (*state).base, ptr::null_mut());
+            if base.is_null() {
                 return;
-            };
-            (*state).store.as_mut().uncount_async_stack();
+            }
+            let _given_back_last = (*state).store.as_mut().bases.remove(base);
             let ctx = (*state).store.as_ref().ctx();
             let resumption = (*state).resumption.as_mut();
             if let Some(not_begun) = resumption.and_then(|resumption| resumption.head.take()) {
                 // Still suspended: a host function may have left something there.
                 return recycle(ctx, not_begun.as_ptr());
             }
-            let saved = ((*ctx).current_stack, (*ctx).stack_limit);
-            (*ctx).current_stack = (*state).current;
-            recycle_running(ctx, base.block());
-            ((*ctx).current_stack, (*ctx).stack_limit) = saved;
+            recycle_abandoned(ctx, current, base);
         }
     }
 }
@@ -355,9 +372,14 @@ struct Linked {
 impl Linked {
     /// # Safety
     ///
-    /// As [`AsyncCall::poll`]; `limit` must be the native stack's. The result must be dropped before
+    /// As [`AsyncCall::poll`]; `limit` must be the native stack's, `current` where the code goes on. The result must be dropped before
     /// `context` is, in the order of other activations.
-    unsafe fn new(state: *mut State, limit: usize, context: &mut Context<'_>) -> Linked {
+    unsafe fn new(
+        state: *mut State,
+        current: *mut VmStack,
+        limit: usize,
+        context: &mut Context<'_>,
+    ) -> Linked {
         // SAFETY: the caller's promise.
         unsafe {
             let ctx = (*state).store.as_ref().ctx();
@@ -366,7 +388,6 @@ impl Linked {
             (*activation).previous = (*ctx).activation;
             (*activation).previous_stack = (*ctx).current_stack;
             (*state).context = ptr::from_mut(context).cast();
-            let current = (*state).current;
             (*ctx).activation = activation;
             (*ctx).current_stack = current;
             (*ctx).stack_limit = (*current).stack_limit;
@@ -387,23 +408,15 @@ impl Drop for Linked {
         unsafe {
             let activation = self.activation();
             if (*self.state).suspension.waits != 0 {
-                (*self.state).current = (*self.ctx).current_stack;
+                let current = (*self.ctx).current_stack;
+                let mut store = (*self.state).store;
+                store.as_mut().bases.wait((*self.state).base, current);
             }
             (*self.state).context = ptr::null_mut();
             leave_to_previous(self.ctx, activation);
             (*thread::this()).store.set(self.outer);
         }
     }
-}
-
-/// There is no base, although it was counted.
-#[cold]
-fn no_base(store: &mut Store, error: BeginError) -> Box<Unwound> {
-    store.uncount_async_stack();
-    failed(match error {
-        BeginError::OutOfStacks => TrapCode::OutOfStacks,
-        BeginError::TooManyValues => TrapCode::StackOverflow,
-    })
 }
 
 /// The call that the innermost activation of a store is, if it is an asynchronous one.

@@ -12,7 +12,9 @@ use super::instance::Instance;
 use super::reason::{HostError, Reason};
 use super::store::Store;
 use crate::gc::{BoundValue, ContParts, HeapError};
-use crate::stack::{BeginError, Pressure, Stacks, recycle, relist};
+use crate::stack::{
+    Base, BeginError, Pressure, StackPool, Stacks, recycle, recycle_abandoned, relist,
+};
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::types::{CompositeType, ValType};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
@@ -21,6 +23,7 @@ use smallvec::SmallVec;
 use std::num::NonZeroU32;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 /// What a continuation is that can be resumed.
 enum Usable {
@@ -109,10 +112,7 @@ impl Store {
                     }
                     begun => begun,
                 };
-                let stack = stack.map_err(|error| match error {
-                    BeginError::OutOfStacks => TrapCode::OutOfStacks,
-                    BeginError::TooManyValues => TrapCode::StackOverflow,
-                })?;
+                let stack = stack.map_err(TrapCode::from)?;
                 self.heap_mut().consume_fresh(cont);
                 stack
             }
@@ -355,7 +355,7 @@ impl Store {
     /// Resumes the embedder's.
     fn may_have_more_stacks(&mut self, more: usize) -> Result<bool, HostError> {
         let of_continuations = self.stacks.as_ref().map_or(0, |stacks| stacks.taken());
-        let now = of_continuations + self.async_stacks;
+        let now = of_continuations + self.bases.len();
         let ask = || self.ask(|upcalls| upcalls.stacks_growing(now, now + more));
         match panic::catch_unwind(AssertUnwindSafe(ask)) {
             Ok(answer) => answer.unwrap_or(Ok(true)),
@@ -366,22 +366,31 @@ impl Store {
         }
     }
 
-    /// Counts the stack of an asynchronous call that begins.
+    /// A stack for an asynchronous call that is about to be polled, which `make` makes. Who forgot calls of the store
+    /// has left theirs: they are recycled first.
     ///
     /// # Errors
     ///
-    /// When the embedder does not allow it, or its reason.
-    pub(crate) fn count_async_stack(&mut self) -> Result<(), Reason> {
+    /// When there is none, or the embedder does not allow it, or its reason.
+    pub(crate) fn begin_base(
+        &mut self,
+        make: impl FnOnce(&Arc<StackPool>) -> Result<Base, BeginError>,
+    ) -> Result<*mut VmStack, Reason> {
+        self.recycle_forgotten();
         if !self.may_have_more_stacks(1).map_err(Reason::Error)? {
             return Err(Reason::Trap(TrapCode::OutOfStacks));
         }
-        self.async_stacks += 1;
-        Ok(())
+        let base = make(self.engine.stacks()).map_err(TrapCode::from)?;
+        Ok(self.bases.add(base))
     }
 
-    /// An asynchronous call's stack is given back.
-    pub(crate) fn uncount_async_stack(&mut self) {
-        self.async_stacks -= 1;
+    /// Recycles the stacks of asynchronous calls between two polls. The future of such a call borrows the store, so
+    /// that who has it now, to begin another, has forgotten them: nobody will poll or drop them.
+    fn recycle_forgotten(&mut self) {
+        while let Some((base, current)) = self.bases.take_waiting() {
+            // SAFETY: as said, the code is abandoned. Jobs that refer to its frames are forgotten, too.
+            unsafe { recycle_abandoned(self.ctx(), current, base.block()) };
+        }
     }
 
     /// A stack for a function that begins.

@@ -29,7 +29,7 @@ use super::stable::Stable;
 use super::upcalls::{Deadline, ResourceCounts, Upcalls};
 use crate::gc::Heap;
 use crate::mem::{LinearMemory, Table};
-use crate::stack::Stacks;
+use crate::stack::{Bases, Stacks};
 use crate::types::RegisteredType;
 use sarsen_abi::TrapCode;
 use sarsen_abi::vmctx::{VmGlobal, VmStoreCtx, VmTag};
@@ -88,8 +88,8 @@ pub struct Store {
     pub(super) collected_globals: Vec<NonNull<VmGlobal>>,
     pub(super) heap: Option<Box<Heap>>,
     pub(super) stacks: Option<Box<Stacks>>,
-    /// How many asynchronous calls have a stack.
-    pub(super) async_stacks: usize,
+    /// The stacks of asynchronous calls.
+    pub(crate) bases: Bases,
     /// The exception that the host has thrown or not yet taken, or null.
     pub(super) pending_exception: u32,
     pub(crate) handlers: HandlerCache,
@@ -138,7 +138,7 @@ impl Store {
             collected_globals: Vec::new(),
             heap: None,
             stacks: None,
-            async_stacks: 0,
+            bases: Bases::default(),
             pending_exception: 0,
             handlers: HandlerCache::default(),
             kept: Vec::new(),

@@ -12,7 +12,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `pool` | address space for stacks, guards, what is idle, limits and counts |
-//! | `base` | the stack of an asynchronous call |
+//! | `base` | the stacks of asynchronous calls |
 //! | `stacks` | the stacks of a store: taking, beginning, recycling, trimming |
 //! | `host_frame` | what is left of host functions that have suspended |
 //! | `ran` | which have run since the last collection |
@@ -35,7 +35,7 @@ mod ran;
 mod stacks;
 mod switch;
 
-pub(crate) use base::Base;
+pub(crate) use base::{Base, Bases};
 pub use frames::FrameMaps;
 pub(crate) use frames::suspended_pcs;
 pub use host_frame::OnResume;
@@ -43,5 +43,5 @@ pub(crate) use host_frame::{DeadFrames, HostFrame};
 pub use pool::{PoolCounts, SizeClass, StackConfig, StackPool};
 pub(crate) use ran::{ran_stacks, settle_ran};
 pub use stacks::{BeginError, Pressure, Stacks};
-pub(crate) use stacks::{chain_end, recycle, recycle_running, relist};
+pub(crate) use stacks::{chain_end, recycle, recycle_abandoned, recycle_running, relist};
 pub(crate) use switch::{native_call, resume_from_host, resume_stack, switch_stack};

@@ -13,6 +13,7 @@ use super::pool::{MARGIN, SizeClass, StackPool};
 use super::ran::{Ran, note_ran};
 use super::switch;
 use crate::os::panics;
+use sarsen_abi::TrapCode;
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::{Activation, ValRaw, VmFuncRef, VmStoreCtx};
 use std::ptr::{self, NonNull};
@@ -34,6 +35,15 @@ pub enum BeginError {
     OutOfStacks,
     /// The function's values would not fit on one.
     TooManyValues,
+}
+
+impl From<BeginError> for TrapCode {
+    fn from(error: BeginError) -> TrapCode {
+        match error {
+            BeginError::OutOfStacks => TrapCode::OutOfStacks,
+            BeginError::TooManyValues => TrapCode::StackOverflow,
+        }
+    }
 }
 
 /// What should be done about continuations that may be dead.
@@ -391,6 +401,26 @@ pub(crate) unsafe fn recycle_running(ctx: *mut VmStoreCtx, keep: *mut VmStack) {
         }
         (*ctx).current_stack = keep;
         (*ctx).stack_limit = (*keep).stack_limit;
+    }
+}
+
+/// Recycles the stacks of an asynchronous call that waits and will not go on, from the one that would run down to its
+/// base `keep`.
+///
+/// # Safety
+///
+/// As [`recycle_running`]; no poll of the call may run.
+pub(crate) unsafe fn recycle_abandoned(
+    ctx: *mut VmStoreCtx,
+    current: *mut VmStack,
+    keep: *mut VmStack,
+) {
+    // SAFETY: the caller's promise. What runs now is none of these.
+    unsafe {
+        let saved = ((*ctx).current_stack, (*ctx).stack_limit);
+        (*ctx).current_stack = current;
+        recycle_running(ctx, keep);
+        ((*ctx).current_stack, (*ctx).stack_limit) = saved;
     }
 }
 
