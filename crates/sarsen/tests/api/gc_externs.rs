@@ -175,6 +175,29 @@ fn data_that_panics_when_dropped_reaches_the_host_and_keeps_nothing_from_being_d
 }
 
 #[test]
+fn a_panic_of_dropped_data_while_the_guest_allocates_leaves_a_whole_heap() {
+    let (mut store, instance) = instance_in(
+        &zealous(),
+        r#"(module
+            (type $s (struct (field i64 (ref null $s) i32)))
+            (func (export "make") (drop (struct.new_default $s))))"#,
+    );
+    let make = instance
+        .get_typed_func::<(), ()>(&mut store, "make")
+        .unwrap();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    {
+        let mut scope = RootScope::new(&mut store);
+        ExternRef::new(&mut scope, Grenade(dropped.clone())).unwrap();
+    }
+    let call = AssertUnwindSafe(|| make.call(&mut store, ()));
+    let panic = catch_unwind(call).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"dropped"));
+    make.call(&mut store, ()).unwrap();
+    store.gc(None).unwrap();
+}
+
+#[test]
 fn a_store_drops_all_of_its_data_whatever_panics() {
     let with_data = |count: &Arc<AtomicUsize>| {
         let mut store = Store::<()>::default();

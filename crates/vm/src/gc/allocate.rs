@@ -11,7 +11,9 @@
 use super::config::HeapError;
 use super::heap::Heap;
 use super::world::World;
-use sarsen_abi::heap::{ALIGNMENT, FIRST, MAX_ARRAY, MAX_SMALL, YOUNG, YOUNG_END};
+use sarsen_abi::heap::{
+    ALIGNMENT, FIRST, HEADER_SIZE, MAX_ARRAY, MAX_SMALL, REFS_TYPE, YOUNG, YOUNG_END,
+};
 use std::time::{Duration, Instant};
 
 /// The smallest nursery, in bytes.
@@ -82,6 +84,32 @@ impl Heap {
                 at
             })
         })
+    }
+
+    /// Room for a small object that the caller is about to write. Until then there is an array of nulls, so
+    /// that objects lie without a gap also if a panic of dropped data keeps the caller from it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::allocate_small`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Heap::allocate_small`].
+    pub fn allocate_unwritten(
+        &mut self,
+        size: u32,
+        world: &mut dyn World,
+    ) -> Result<u32, HeapError> {
+        let at = self.allocate_small(size, world)?;
+        // SAFETY: just allocated, aligned, so many bytes; an element takes four.
+        unsafe {
+            let object = self.base().add(at as usize);
+            object.write_bytes(0, size as usize);
+            let header = [REFS_TYPE.0, (size - HEADER_SIZE) / 4];
+            object.cast::<[u32; 2]>().write(header);
+        }
+        Ok(at)
     }
 
     /// Room for an object of any size, filled with zeroes.

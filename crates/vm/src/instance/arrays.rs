@@ -40,7 +40,7 @@ impl Instance {
     pub(crate) fn gc_alloc(&self, size: u32) -> Result<u32, Reason> {
         Ok(self
             .store_mut()
-            .with_heap(|heap, world| heap.allocate_small(size, world))?)
+            .with_heap(|heap, world| heap.allocate_unwritten(size, world))?)
     }
 
     /// An object filled with zeroes.
