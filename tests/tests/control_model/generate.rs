@@ -110,6 +110,9 @@ impl Maker {
             body.push(Node::Store(kind, place, self.random.once_in(2)));
             body.push(self.node(scope, depth - 1));
             body.push(Node::Load(kind, place));
+        } else if self.random.once_in(4) {
+            // What somebody else has left, perhaps.
+            body.push(Node::Load(kind, self.place(kind)));
         }
         body.push(match self.random.below(3) {
             0 => self.resume(scope, depth, kind),
@@ -177,8 +180,8 @@ impl Maker {
     /// What happens with a continuation that was suspended with a tag.
     fn handler(&mut self, scope: &Scope, depth: usize, tag: usize) -> Body {
         let kind = TAGS[tag].resumed;
-        match (self.random.below(10), scope.driver) {
-            (3.., Some((label, wanted))) if kind.bound().contains(&wanted) => {
+        match (self.random.below(12), scope.driver) {
+            (4.., Some((label, wanted))) if kind.bound().contains(&wanted) => {
                 let mut body = Body::new();
                 if self.random.once_in(4) {
                     body.push(self.node(scope, 0));
@@ -189,16 +192,16 @@ impl Maker {
                 body.push(Node::Branch(label));
                 body
             }
-            (0, _) => vec![Node::Store(kind, self.place(kind), true)],
-            (1, _) => {
+            (0..2, _) => vec![Node::Store(kind, self.place(kind), true)],
+            (2, _) => {
                 let mode = Mode::Throw(self.throwable());
                 vec![self.resume_by(mode, scope, depth, kind)]
             }
-            (2..6, _) if self.left > 0 => {
+            (3..8, _) if self.left > 0 => {
                 self.left -= 1;
                 vec![self.resume(scope, depth, kind)]
             }
-            (6..8, _) => self.body(scope.clone(), depth),
+            (8..10, _) => self.body(scope.clone(), depth),
             _ => vec![Node::Log(tag as i32)],
         }
     }
@@ -332,7 +335,8 @@ impl Maker {
     /// What only the host does.
     fn host_node(&mut self, scope: &Scope, depth: usize) -> Node {
         let kind = self.kind();
-        match self.random.below(10) {
+        match self.random.below(11) {
+            10 => Node::Trace,
             0..4 if depth > 0 => Node::Swallow(self.body(scope.clone(), depth - 1)),
             4 if self.random.once_in(4) => Node::Fail(self.random.below(1000) as i32),
             5 => Node::Discard(kind),

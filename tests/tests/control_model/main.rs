@@ -20,7 +20,7 @@ use program::{Call, FUNCTIONS, GUESTS, INSTANCES, Kind, MAINS, Program, TAGS, Ty
 use sarsen::{
     AsContextMut, Caller, Config, Engine, Error, FuncType, Global, GlobalType, Instance, Linker,
     Module, Mutability, OptLevel, Ref, RefType, RootScope, Store, Table, TableType, Tag, TagType,
-    ThrownException, Trap, Val, ValType,
+    ThrownException, Trap, Val, ValType, WasmBacktrace,
 };
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -192,6 +192,17 @@ impl Guest {
         Some(called.map(|()| results[0].unwrap_i32()))
     }
 
+    /// The stacks that are left when everything that is unreachable is gone.
+    fn collect(&mut self) -> usize {
+        loop {
+            let before = self.store.continuation_stacks();
+            self.store.gc(None).expect("there is a heap");
+            if self.store.continuation_stacks() == before {
+                return before;
+            }
+        }
+    }
+
     /// Whether the exception that was thrown is the one that is expected.
     fn check(&mut self, expected: &Exception) -> Result<(), String> {
         let Some(thrown) = self.store.take_pending_exception() else {
@@ -291,8 +302,10 @@ fn difference(
         machine.log.clear();
         let same = match (&expected, &found) {
             (Outcome::Returned(expected), Some(Ok(found))) => expected == found,
-            (Outcome::Failed(expected), Some(Err(error))) => {
+            (Outcome::Failed(expected, frames), Some(Err(error))) => {
+                let backtrace = error.downcast_ref::<WasmBacktrace>();
                 host::failure(error) == Some(*expected)
+                    && backtrace.map_or(0, host::frames) == *frames
             }
             (Outcome::Dropped, None) => true,
             (Outcome::Threw(expected), Some(Err(error))) if error.is::<ThrownException>() => {
@@ -312,16 +325,27 @@ fn difference(
             .entry(match expected {
                 Outcome::Returned(_) => "call returned",
                 Outcome::Threw(_) => "call threw",
-                Outcome::Failed(Failure::Trap(Trap::UnhandledTag)) => "call trapped: unhandled tag",
-                Outcome::Failed(_) => "call failed otherwise",
+                Outcome::Failed(Failure::Trap(Trap::UnhandledTag), _) => {
+                    "call trapped: unhandled tag"
+                }
+                Outcome::Failed(..) => "call failed otherwise",
                 Outcome::Dropped => "call was dropped",
             })
             .or_default() += 1;
     }
+    let (left, reachable) = (guest.collect(), machine.stacks());
+    if left > reachable {
+        return Err(format!("{left} stacks are left, of {reachable}"));
+    }
+    *machine.counts.entry("stack left").or_default() += left as u64;
+    *machine.counts.entry("stack reachable").or_default() += reachable as u64;
     for (what, count) in machine.counts {
         *counts.entry(what).or_default() += count;
     }
     drop(guest);
+    if Arc::strong_count(program) > 1 {
+        return Err("what a function of the host has kept is not dropped".to_owned());
+    }
     for stacks in [engine.continuation_stacks(), engine.async_stacks()] {
         if stacks.in_use > 0 {
             return Err(format!("stacks are left: {stacks:?}"));

@@ -198,6 +198,8 @@ pub(crate) enum Node {
     Discard(Kind),
     /// In the host: mixes in how many frames of WebAssembly are on a continuation's stacks.
     Inspect(Kind),
+    /// In the host: mixes in how many frames of WebAssembly there are.
+    Trace,
     /// In a function of the host that may wait: does, once.
     Wait,
 }

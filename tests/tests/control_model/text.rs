@@ -249,6 +249,7 @@ impl Text {
             | Node::Fail(_)
             | Node::Discard(_)
             | Node::Inspect(_)
+            | Node::Trace
             | Node::Wait => unreachable!("of the host"),
         }
     }

@@ -1,8 +1,8 @@
 //! Making, binding, resuming and suspending continuations.
 
-use super::{Activation, Flow, Host, Registers, now};
+use super::{Activation, Flow, Host, Registers, frames, now};
 use crate::machine::{CONSUMED, NO_CONT, TOO_DEEP};
-use crate::program::{Body, Kind, Mode, Resume, Source, TAGS};
+use crate::program::{Body, Kind, Mode, Program, Resume, Source, TAGS};
 use sarsen::{
     AsContextMut, Caller, ContRef, ExnRef, Handlers, OwnedRooted, Result, Resumed, Rooted,
     StoreContextMut, StructRef, Suspend, Tag, Trap, TypedCont, Val, WasmParams,
@@ -15,6 +15,8 @@ struct Kept {
     object: Option<OwnedRooted<StructRef>>,
     conts: [Option<OwnedRooted<ContRef>>; Kind::ALL.len()],
     exception: Option<OwnedRooted<ExnRef>>,
+    /// Who still has it tells that something was not dropped.
+    _program: Arc<Program>,
 }
 
 impl Kept {
@@ -31,6 +33,7 @@ impl Kept {
             object: object.transpose()?,
             conts,
             exception: exception.transpose()?,
+            _program: store.data().program.clone(),
         })
     }
 
@@ -147,7 +150,7 @@ impl Activation<'_> {
         let found = match cont {
             None => NO_CONT,
             Some(cont) if cont.is_consumed(&mut self.store)? => CONSUMED,
-            Some(cont) => cont.backtrace(&mut self.store)?.frames().len() as i32,
+            Some(cont) => frames(&cont.backtrace(&mut self.store)?) as i32,
         };
         self.mix(found);
         Ok(())

@@ -14,7 +14,7 @@ use sarsen::{
     AnyRef, AsContextMut, AsyncRequiredError, Caller, ConsumedError, ContRef, ContType, Error,
     ExnRef, ExnRefPre, ExnType, Func, FuncType, Global, OwnedRooted, Ref, Result, Rooted, Store,
     StoreContextMut, StructRef, StructRefPre, StructType, Suspend, Table, Tag, ThrownException,
-    Trap, V128, Val,
+    Trap, V128, Val, WasmBacktrace,
 };
 use std::fmt;
 use std::pin::Pin;
@@ -88,6 +88,12 @@ pub(crate) fn failure(error: &Error) -> Option<Failure> {
         let is_async = error.is::<AsyncRequiredError>();
         is_async.then_some(Failure::CannotWait)
     }
+}
+
+/// How many frames a backtrace has.
+pub(crate) fn frames(backtrace: &WasmBacktrace) -> usize {
+    let omitted = backtrace.omitted().map_or(0, |omitted| omitted.1 as usize);
+    backtrace.frames().len() + omitted
 }
 
 /// A function of the host, as WebAssembly has it.
@@ -383,6 +389,10 @@ impl<'a> Activation<'a> {
                 }
             }
             Node::Inspect(kind) => self.inspect(*kind)?,
+            Node::Trace => {
+                let here = WasmBacktrace::capture(&self.store);
+                self.mix(frames(&here) as i32);
+            }
             Node::Wait => {
                 if self.waits {
                     Once(false).await;

@@ -1,8 +1,8 @@
 //! Making, binding, resuming and suspending continuations, and switching to them.
 
 use super::{
-    CONSUMED, Cont, Exception, Frame, HOST_DEPTH, Home, Machine, NO_CONT, State, Step, TOO_DEEP,
-    Value, trap,
+    CONSUMED, Cont, Exception, Frame, HOST_DEPTH, Home, Machine, NO_CONT, Registers, State, Step,
+    TOO_DEEP, Value, guests, trap,
 };
 use crate::program::{Body, Kind, Mode, Resume, Source, TAGS, Ty};
 use sarsen::Trap;
@@ -193,7 +193,7 @@ impl<'p> Machine<'p> {
         // What is there when it is resumed.
         match then {
             Some(body) => self.stack.push(Frame::Rest(body)),
-            None => registers.number = 0,
+            None => *registers = Registers::default(),
         }
         self.count("the host has suspended");
         self.suspend_to(handler, tag, values)
@@ -269,11 +269,7 @@ impl<'p> Machine<'p> {
             Some(cont) => match &self.conts[cont].state {
                 State::Consumed => CONSUMED,
                 State::Fresh(..) => 0,
-                State::Suspended(frames) => {
-                    let is_guest =
-                        |frame: &&Frame| matches!(frame, Frame::Function(Home::Instance(_), _));
-                    frames.iter().filter(is_guest).count() as i32
-                }
+                State::Suspended(frames) => guests(frames) as i32,
             },
         };
         self.mix(found);

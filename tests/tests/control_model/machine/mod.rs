@@ -3,12 +3,13 @@
 //! Control is a stack of frames that are data: what is still to do in a body, blocks and handlers that are
 //! open, functions with their registers, and *prompts*, below which stands who resumed. A continuation that
 //! is suspended is the frames that stood above a prompt. What is done with continuations is in
-//! `continuations`.
+//! `continuations`, and which of them are alive in `reach`.
 //!
 //! The host's functions have frames like any others, which are barriers as well. One that has suspended has
 //! ended, so its frame goes with the continuation: it is a function again that runs what is to be done then.
 
 mod continuations;
+mod reach;
 
 use super::program::{
     Body, Call, Catch, Clause, FUNCTIONS, GUESTS, How, INSTANCES, Kind, LabelId, Node, Place,
@@ -41,7 +42,8 @@ pub(crate) struct Exception {
 pub(crate) enum Outcome {
     Returned(i32),
     Threw(Rc<Exception>),
-    Failed(Failure),
+    /// With so many frames of WebAssembly in its backtrace.
+    Failed(Failure, usize),
     /// It was a future, and dropped while it waited.
     Dropped,
 }
@@ -140,6 +142,12 @@ struct Instance {
     tables: [[Option<usize>; SLOTS]; Kind::ALL.len()],
 }
 
+/// How many of these are functions in WebAssembly.
+fn guests(frames: &[Frame]) -> usize {
+    let is_guest = |frame: &&Frame| matches!(frame, Frame::Function(Home::Instance(_), _));
+    frames.iter().filter(is_guest).count()
+}
+
 /// What control does next.
 enum Step {
     Next,
@@ -217,10 +225,13 @@ impl<'p> Machine<'p> {
                     Some(step) => step,
                     None => return Outcome::Threw(exception),
                 },
-                Step::Fail(failure) => match self.abandon(failure) {
-                    Some(step) => step,
-                    None => return Outcome::Failed(failure),
-                },
+                Step::Fail(failure) => {
+                    let frames = guests(&self.stack);
+                    match self.abandon(failure) {
+                        Some(step) => step,
+                        None => return Outcome::Failed(failure, frames),
+                    }
+                }
                 Step::Drop => {
                     self.stack.clear();
                     return Outcome::Dropped;
@@ -508,6 +519,10 @@ impl<'p> Machine<'p> {
             Node::Fail(number) => return Step::Fail(Failure::Host(*number)),
             Node::Discard(kind) => return self.discard(*kind),
             Node::Inspect(kind) => self.inspect(*kind),
+            Node::Trace => {
+                let frames = guests(&self.stack);
+                self.mix(frames as i32);
+            }
         }
         Step::Next
     }
