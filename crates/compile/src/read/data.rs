@@ -110,7 +110,8 @@ impl Extent {
             return Some(0..0);
         };
         let start = addresses.start - addresses.start % IMAGE_PAGE_SIZE;
-        let end = addresses.end.next_multiple_of(IMAGE_PAGE_SIZE);
+        // Data at the end of 64 bits is for a memory that nobody can make.
+        let end = addresses.end.checked_next_multiple_of(IMAGE_PAGE_SIZE)?;
         (end - start <= 2 * self.data + SLACK_BYTES).then_some(start..end)
     }
 }

@@ -98,6 +98,11 @@ fn a_segment_that_does_not_fit_is_left_to_fail_at_instantiation() {
 }
 
 #[test]
+fn data_in_the_last_page_of_64_bits_is_left_to_fail_at_instantiation() {
+    assert_no_image(r#"(memory i64 0x1000000000000) (data (i64.const -16) "too far")"#);
+}
+
+#[test]
 fn an_empty_segment_that_fits_needs_no_image() {
     let (module, data) = lay_out(r#"(memory 1) (data (i32.const 65536) "")"#);
     assert_eq!(module.memory_images, [None]);
