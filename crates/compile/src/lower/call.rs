@@ -31,6 +31,15 @@ use sarsen_abi::{Builtin, FuncIndex, TableIndex, TrapCode, TypeIndex};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 
+/// About so many values of a call are in registers.
+const MAX_IN_REGISTERS: usize = 16;
+
+/// Each of the others counts as so many values that are passed: all of them exist at once.
+const VALUE_IN_MEMORY_SIZE: usize = 32;
+
+/// So many operands that wait for a call count as one value that is passed.
+const OPERANDS_WAITING_AS_ONE: usize = 4;
+
 /// Whether a call comes back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Transfer {
@@ -173,7 +182,7 @@ impl Lowering<'_, '_> {
         self.mark();
         let cx = self.cx;
         let func_type = cx.module.func_type_at(ty);
-        self.count_passed(func_type.params.len() + func_type.results.len());
+        self.count_call_values(func_type.params.len() + func_type.results.len());
         let first = self.stack.len() - func_type.params.len();
         let mut args: Values = smallvec![context];
         args.extend(self.stack.drain(first..));
@@ -208,6 +217,17 @@ impl Lowering<'_, '_> {
         }
     }
 
+    /// Counts what a call passes, both ways.
+    fn count_call_values(&mut self, values: usize) {
+        let in_memory = values.saturating_sub(MAX_IN_REGISTERS);
+        self.count_passed(values + in_memory * VALUE_IN_MEMORY_SIZE);
+    }
+
+    /// Counts the operands that wait for a call to return: those that are references are in its stack map.
+    pub(super) fn count_waiting_operands(&mut self) {
+        self.count_passed(self.stack.len() / OPERANDS_WAITING_AS_ONE);
+    }
+
     /// The stub of a builtin.
     pub(super) fn builtin(&mut self, builtin: Builtin) -> (ir::FuncRef, SigRef) {
         let code = self.import(CodeKind::Builtin(builtin), |this| {
@@ -219,6 +239,7 @@ impl Lowering<'_, '_> {
     /// Calls a builtin of the runtime that throws nothing, and returns its result.
     pub(super) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Option<Value> {
         self.mark();
+        self.count_waiting_operands();
         let (code, _) = self.builtin(builtin);
         let mut all: Values = smallvec![self.vmctx];
         all.extend_from_slice(args);

@@ -395,6 +395,7 @@ impl Lowering<'_, '_> {
         signature: SigRef,
         args: &[Value],
     ) -> Values {
+        self.count_waiting_operands();
         let scope = scope.filter(|_| !matches!(callee, Callee::Quiet(_)));
         let reachable = scope.map(|scope| self.reachable(scope));
         if let Some(reachable) = reachable
@@ -416,6 +417,7 @@ impl Lowering<'_, '_> {
         signature: SigRef,
         args: &[Value],
     ) -> Values {
+        self.count_waiting_operands();
         let scope = self.handlers.current;
         let reachable = scope.map(|scope| self.reachable(scope));
         self.try_call(reachable.as_deref().unwrap_or(&[]), callee, signature, args)

@@ -8,6 +8,10 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
 use sarsen_abi::types::{HeapType, RefType};
 use sarsen_abi::{ConstOp, GlobalIndex};
 
+/// Globals that are initialized with one another are followed so far, and no further each time that the last
+/// one is read.
+const MAX_FOLLOWED: usize = 8;
+
 impl Lowering<'_, '_> {
     /// `global.get`
     pub(super) fn global_get(&mut self, global: u32) {
@@ -65,17 +69,8 @@ impl Lowering<'_, '_> {
         value
     }
 
-    fn constant_global(&mut self, mut global: GlobalIndex) -> Option<Value> {
-        let module = self.cx.module;
-        let constant = loop {
-            let defined = global.as_u32().checked_sub(module.num_imports.globals)?;
-            match *module.global_inits[defined as usize].ops {
-                // An initial value refers only to earlier globals.
-                [ConstOp::GlobalGet(earlier)] => global = earlier,
-                [constant] => break constant,
-                _ => return None,
-            }
-        };
+    fn constant_global(&mut self, global: GlobalIndex) -> Option<Value> {
+        let constant = self.initial_constant(global)?;
         Some(match constant {
             ConstOp::I32Const(value) => self.iconst(I32, i64::from(value)),
             ConstOp::I64Const(value) => self.iconst(I64, value),
@@ -86,6 +81,21 @@ impl Lowering<'_, '_> {
             ConstOp::RefFunc(func) => self.func_reference(func),
             _ => return None,
         })
+    }
+
+    /// What a global is initialized with, if that is known from at most [`MAX_FOLLOWED`] globals.
+    fn initial_constant(&self, mut global: GlobalIndex) -> Option<ConstOp> {
+        let module = self.cx.module;
+        for _ in 0..MAX_FOLLOWED {
+            let defined = global.as_u32().checked_sub(module.num_imports.globals)?;
+            match *module.global_inits[defined as usize].ops {
+                // An initial value refers only to earlier globals.
+                [ConstOp::GlobalGet(earlier)] => global = earlier,
+                [constant] => return Some(constant),
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// A null reference.

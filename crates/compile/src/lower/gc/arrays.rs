@@ -185,6 +185,7 @@ impl<'m> Lowering<'m, '_> {
     /// `array.new_fixed`
     pub(super) fn array_new_fixed(&mut self, ty: TypeIndex, length: u32) {
         let element = self.array_element(ty);
+        self.count_parts(length as usize);
         let first = self.stack.len() - length as usize;
         let values: SmallVec<[Value; 8]> = self.stack.drain(first..).collect();
         // This may call the runtime, so it comes before there is an object.

@@ -12,6 +12,12 @@ use smallvec::SmallVec;
 
 type Values = SmallVec<[Value; 8]>;
 
+/// An object with more parts than this, whose first values are all at hand at once, is large to make ...
+const MAX_PARTS: usize = 64;
+
+/// ... and each further one counts as so many values that are passed.
+const PART_SIZE: usize = 128;
+
 /// The region of a field, or of the elements of an array, for all that follows its initialization.
 pub(super) fn region(field: &FieldType, is_element: bool) -> Region {
     if !field.mutable {
@@ -90,6 +96,11 @@ impl Lowering<'_, '_> {
         } else {
             value
         }
+    }
+
+    /// Counts the parts of an object that get their first values from operands.
+    pub(super) fn count_parts(&mut self, parts: usize) {
+        self.count_passed(parts.saturating_sub(MAX_PARTS) * PART_SIZE);
     }
 
     /// The values of an object's parts in the forms in which they are stored. This may call the runtime, so

@@ -14,6 +14,7 @@ impl Lowering<'_, '_> {
     /// `struct.new`
     pub(super) fn struct_new(&mut self, ty: TypeIndex) {
         let fields = self.cx.struct_fields(ty);
+        self.count_parts(fields.len());
         let layout = self.cx.struct_layout(ty);
         let parts = Part::all(fields.iter().map(|field| field.storage), &layout.fields);
         let first = self.stack.len() - fields.len();

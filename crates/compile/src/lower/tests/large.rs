@@ -51,6 +51,82 @@ fn branches_that_pass_too_many_values_are_refused() {
     assert!(error.message().contains("too large"), "{error}");
 }
 
+/// That a module is refused because a function would be too large, and is not if it has `fewer` of something.
+fn is_refused(module: impl Fn(usize) -> String, fewer: usize, many: usize) {
+    let lower = |count| {
+        let wasm = wat::parse_str(module(count)).expect("well-formed");
+        lower_all(&wasm, &Settings::default()).map(drop)
+    };
+    lower(fewer).expect("it is not too large");
+    let error = lower(many).expect_err("it is too large");
+    assert!(error.message().contains("too large"), "{error}");
+}
+
+#[test]
+fn calls_that_pass_very_many_values_are_refused() {
+    let types = "i32 ".repeat(1000);
+    let zeros = "(i32.const 0)".repeat(1000);
+    let module = |calls| {
+        let calls = "(call $many)".repeat(calls);
+        format!(
+            "(module
+               (import \"\" \"\" (func $many (param {types}) (result {types})))
+               (func (result {types}) {zeros} {calls}))"
+        )
+    };
+    is_refused(module, 20, 300);
+}
+
+#[test]
+fn very_many_parts_of_objects_are_refused() {
+    let types = "i32 ".repeat(1000);
+    let fields = format!("(field {})", "i32 ".repeat(10_000));
+    let calls = "(call $thousand)".repeat(10);
+    for make in ["struct.new $struct", "array.new_fixed $array 10000"] {
+        let module = |objects| {
+            let objects = format!("{calls} (drop ({make}))").repeat(objects);
+            format!(
+                "(module
+                   (type $struct (struct {fields})) (type $array (array i32))
+                   (import \"\" \"\" (func $thousand (result {types})))
+                   (func {objects}))"
+            )
+        };
+        is_refused(module, 1, 20);
+    }
+}
+
+#[test]
+fn very_many_references_that_wait_for_calls_are_refused() {
+    let module = |count| {
+        let [objects, calls, uses] = [
+            "(struct.new_default $s)",
+            "(call $f)",
+            "(drop (struct.get $s 0))",
+        ]
+        .map(|code| code.repeat(count));
+        format!(
+            "(module
+               (type $s (struct (field i32)))
+               (import \"\" \"\" (func $f))
+               (func {objects} {calls} {uses}))"
+        )
+    };
+    is_refused(module, 500, 9_000);
+}
+
+#[test]
+fn a_long_chain_of_globals() {
+    let count = 60_000;
+    let globals: String = (1..count)
+        .map(|n| format!("(global i32 (global.get {}))", n - 1))
+        .collect();
+    let uses = format!("(drop (global.get {}))", count - 1).repeat(count);
+    let module = format!("(module (global i32 (i32.const 1)) {globals} (func {uses}))");
+    let wasm = wat::parse_str(module).expect("well-formed");
+    lower_all(&wasm, &Settings::default()).expect("it is not too large");
+}
+
 #[test]
 fn blocks_nested_as_deep_as_a_body_allows() {
     // Binary, because text this deep overflows the text parser's stack.
