@@ -328,6 +328,10 @@ impl<T: 'static> Linker<T> {
     }
 
     fn insert_key(&mut self, key: (Name, Name), item: Definition) -> Result<()> {
+        if let Definition::Host(func) = &item {
+            let is_ours = Arc::ptr_eq(func.ty().registry(), self.engine.types());
+            assert!(is_ours, "ids of types say nothing in another engine");
+        }
         let old = self.definitions.insert(key, item);
         if let (Some(old), false) = (old, self.allow_shadowing) {
             self.definitions.insert(key, old);

@@ -2,12 +2,13 @@
 
 use super::Linker;
 use crate::context::AsContextMut;
-use crate::error::{Result, UnknownImportError};
+use crate::engine::Engine;
+use crate::error::{OwnershipError, Result, UnknownImportError};
 use crate::func::host;
 use crate::module::Module;
 use crate::trap::Trap;
 use crate::types::{ExternType, ImportType};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 
 impl<T: 'static> Linker<T> {
     /// Defines every function that `module` imports and that is not defined as one that fails with
@@ -15,9 +16,9 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     ///
-    /// When something that is no function is not defined.
+    /// When something that is no function is not defined, and when the module belongs to another engine.
     pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> Result<()> {
-        for import in self.unknown_imports(module) {
+        for import in self.unknown_imports(module)? {
             let ExternType::Func(ty) = import.ty() else {
                 return Err(unknown(&import).into());
             };
@@ -36,13 +37,14 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     ///
-    /// When a type has no default: a reference that cannot be null.
+    /// When a type has no default: a reference that cannot be null; and when the module belongs to another
+    /// engine.
     pub fn define_unknown_imports_as_default_values(
         &mut self,
         mut store: impl AsContextMut<Data = T>,
         module: &Module,
     ) -> Result<()> {
-        for import in self.unknown_imports(module) {
+        for import in self.unknown_imports(module)? {
             let item = import
                 .ty()
                 .default_value(&mut store)
@@ -52,7 +54,11 @@ impl<T: 'static> Linker<T> {
         Ok(())
     }
 
-    fn unknown_imports<'m>(&self, module: &'m Module) -> Vec<ImportType<'m>> {
+    fn unknown_imports<'m>(&self, module: &'m Module) -> Result<Vec<ImportType<'m>>> {
+        ensure!(
+            Engine::same(module.engine(), &self.engine),
+            OwnershipError::WrongEngine
+        );
         let mut unknown: Vec<ImportType<'m>> = Vec::new();
         for import in module.imports() {
             let same = |other: &ImportType<'_>| {
@@ -63,7 +69,7 @@ impl<T: 'static> Linker<T> {
                 unknown.push(import);
             }
         }
-        unknown
+        Ok(unknown)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use sarsen::{
     Caller, DuplicateDefinitionError, Engine, Extern, Func, FuncType, IncompatibleImportError,
-    Instance, InstancePre, Linker, Memory, MemoryType, Module, Store, Table, TableType, Trap,
-    UnknownImportError, Val, ValType,
+    Instance, InstancePre, Linker, Memory, MemoryType, Module, OwnershipError, Store, Table,
+    TableType, Trap, UnknownImportError, Val, ValType,
 };
 
 fn module(engine: &Engine, text: &str) -> Module {
@@ -372,4 +372,27 @@ fn tables_are_linked_with_their_present_size() {
     assert!(Instance::new(&mut store, &wants, &[table.into()]).is_err());
     table.grow(&mut store, 2, sarsen::Ref::Func(None)).unwrap();
     Instance::new(&mut store, &wants, &[table.into()]).unwrap();
+}
+
+#[test]
+fn what_a_module_of_another_engine_imports_is_not_defined() {
+    // The same id means another type there.
+    let (engine, other) = (Engine::default(), Engine::default());
+    let theirs = module(
+        &other,
+        r#"(module (import "" "f" (func (param externref i64))))"#,
+    );
+    let ours = module(&engine, r#"(module (import "" "f" (func (param i64))))"#);
+    let mut linker = Linker::<()>::new(&engine);
+    let mut store = Store::new(&engine, ());
+    for result in [
+        linker.define_unknown_imports_as_traps(&theirs),
+        linker.define_unknown_imports_as_default_values(&mut store, &theirs),
+    ] {
+        let error = result.unwrap_err();
+        let error = error.downcast_ref::<OwnershipError>();
+        assert_eq!(error, Some(&OwnershipError::WrongEngine));
+    }
+    linker.define_unknown_imports_as_traps(&ours).unwrap();
+    linker.instantiate(&mut store, &ours).unwrap();
 }
