@@ -79,6 +79,15 @@ impl<'a, T> Caller<'a, T> {
         self.store.engine()
     }
 
+    /// As [`Store::fuel_async_yield_interval`](crate::Store::fuel_async_yield_interval).
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::fuel_async_yield_interval`](crate::Store::fuel_async_yield_interval).
+    pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        self.store.fuel_async_yield_interval(interval)
+    }
+
     /// As [`Store::gc`](crate::Store::gc).
     ///
     /// # Errors

@@ -222,6 +222,12 @@ impl Config {
         self
     }
 
+    /// Changes nothing: asynchronous calls are always possible, and cost nothing where none is made. It is here for
+    /// programs that were written where one had to ask for them.
+    pub fn async_support(&mut self, _enable: bool) -> &mut Self {
+        self
+    }
+
     /// The size of the stack that each continuation runs on, in bytes; 64 KiB by default, at least
     /// 32 KiB. It is address space: memory is committed as it is touched. WebAssembly that needs more on a
     /// continuation is a [`Trap::StackOverflow`](crate::Trap::StackOverflow); host functions that it calls

@@ -211,6 +211,28 @@ impl Memory {
         old.map_err(unwrap_host_error)?
             .ok_or_else(|| anyhow!("failed to grow memory by {delta} pages"))
     }
+
+    /// As [`Memory::new`], as a future that is ready at once: a limiter answers without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Memory::new`].
+    pub async fn new_async(store: impl AsContextMut<Data: Send>, ty: MemoryType) -> Result<Memory> {
+        Memory::new(store, ty)
+    }
+
+    /// As [`Memory::grow`], as a future that is ready at once: a limiter answers without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Memory::grow`].
+    pub async fn grow_async(
+        &self,
+        store: impl AsContextMut<Data: Send>,
+        delta: u64,
+    ) -> Result<u64> {
+        self.grow(store, delta)
+    }
 }
 
 impl fmt::Debug for Memory {

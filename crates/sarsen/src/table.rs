@@ -137,6 +137,33 @@ impl Table {
             .ok_or_else(|| anyhow!("failed to grow table by {delta} elements"))
     }
 
+    /// As [`Table::new`], as a future that is ready at once: a limiter answers without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::new`].
+    pub async fn new_async(
+        store: impl AsContextMut<Data: Send>,
+        ty: TableType,
+        init: Ref,
+    ) -> Result<Table> {
+        Table::new(store, ty, init)
+    }
+
+    /// As [`Table::grow`], as a future that is ready at once: a limiter answers without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::grow`].
+    pub async fn grow_async(
+        &self,
+        store: impl AsContextMut<Data: Send>,
+        delta: u64,
+        init: Ref,
+    ) -> Result<u64> {
+        self.grow(store, delta, init)
+    }
+
     /// Sets `len` elements from `dst` to `value`.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! [`ExnRef`]: making exceptions, their tags and fields.
 
 use super::rooted::{ExnRef, GcRefImpl, Rooted};
-use crate::context::{AsContextMut, StoreContextMut};
+use crate::context::{AsContext, AsContextMut, StoreContextMut};
 use crate::error::{OwnershipError, Result, TypeError, check_count, heap_error};
 use crate::store::StoreOpaque;
 use crate::tag::Tag;
-use crate::types::ExnType;
+use crate::types::{ExnType, HeapType};
 use crate::val::{Val, ValRaw};
 use anyhow::anyhow;
 use sarsen_abi::types::StorageType;
@@ -94,6 +94,20 @@ impl ExnRef {
     pub fn ty(&self, mut store: impl AsContextMut) -> Result<ExnType> {
         let tag = self.tag(&mut store)?;
         ExnType::from_tag_type(tag.ty(store))
+    }
+
+    /// Whether it is of type `ty`: every exception is of [`HeapType::Exn`], and of no other type.
+    ///
+    /// # Errors
+    ///
+    /// As [`ExnRef::ty`]; and when `ty` belongs to another engine.
+    pub fn matches_ty(&self, store: impl AsContext, ty: &HeapType) -> Result<bool> {
+        let store = store.as_context().opaque();
+        if !ty.belongs_to(store.engine()) {
+            return Err(OwnershipError::WrongEngine.into());
+        }
+        let reference = store.reference(self.root())?;
+        store.reference_is(reference, Self::HEAP_TYPE, &ty.to_abi())
     }
 
     /// Its tag.

@@ -12,6 +12,7 @@
 //! | `cont` | [`ContRef`]: continuations, made, resumed and dropped |
 //! | `externref.rs` | [`ExternRef`]: the host's own objects |
 //! | `i31.rs` | [`I31`] |
+//! | `asynchronous.rs` | making objects and collecting, as futures |
 //! | `access.rs` | all of that on the untyped store: the only code here that reads and writes objects |
 //! | `error.rs` | [`UnrootedError`], [`GcHeapOutOfMemory`] |
 //!
@@ -21,6 +22,7 @@
 mod access;
 mod any;
 mod arrayref;
+mod asynchronous;
 mod cont;
 mod error;
 mod exnref;

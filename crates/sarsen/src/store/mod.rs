@@ -239,14 +239,7 @@ impl<T> Store<T> {
     ///
     /// When [`Config::consume_fuel`](crate::Config::consume_fuel) is off, or the interval is zero.
     pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
-        let opaque = &mut self.inner_mut().opaque;
-        opaque.check_fuel()?;
-        let interval = match interval {
-            Some(fuel) => Some(NonZeroU64::new(fuel).context("the interval must not be zero")?),
-            None => None,
-        };
-        opaque.vm.set_fuel_yield_interval(interval);
-        Ok(())
+        self.as_context_mut().fuel_async_yield_interval(interval)
     }
 
     /// Collects all garbage. The host's objects that nothing refers to any more are dropped.
@@ -299,6 +292,27 @@ impl<T> StoreContext<'_, T> {
 }
 
 impl<T> StoreContextMut<'_, T> {
+    /// As [`Store::epoch_deadline_async_yield_and_update`].
+    pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
+        self.0.deadline = Some(Box::new(move |_| Ok(UpdateDeadline::Yield(delta))));
+    }
+
+    /// As [`Store::fuel_async_yield_interval`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::fuel_async_yield_interval`].
+    pub fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
+        let opaque = self.opaque();
+        opaque.check_fuel()?;
+        let interval = match interval {
+            Some(fuel) => Some(NonZeroU64::new(fuel).context("the interval must not be zero")?),
+            None => None,
+        };
+        opaque.vm.set_fuel_yield_interval(interval);
+        Ok(())
+    }
+
     /// As [`Store::gc`].
     ///
     /// # Errors

@@ -213,7 +213,6 @@ fn calls_inside_of_a_call_may_be_forgotten_alone_or_with_it() {
         let outer = Func::wrap_async(
             &mut guest.store,
             move |mut caller: Caller<'_, State>, (forgets,): (i32,)| {
-                let inner = inner.clone();
                 Box::new(async move {
                     for _ in 0..forgets {
                         Once(Some(Box::pin(inner.call_async(&mut caller, 7)))).await;
@@ -258,7 +257,7 @@ fn a_call_that_is_being_dropped_keeps_its_stacks_while_another_is_made() {
         let outer = Func::wrap_async(
             &mut guest.store,
             move |caller: Caller<'_, State>, (): ()| {
-                let calls = Calls(caller, inner.clone());
+                let calls = Calls(caller, inner);
                 Box::new(async move {
                     let _calls = calls;
                     Pending(9).await;
