@@ -44,7 +44,7 @@
 //! | fresh: taken for a function that has not begun | only between two instructions | `func`, `values`, `pc`, `sp` | the runtime |
 //! | running | `store.current_stack` | `entry_fp`, the resumer's fields | itself, as it leaves this state |
 //! | parent | reachable by `parent` from the running one | `sp`, `fp`, `pc` | what runs before it: by returning to it, at most once |
-//! | suspended, head | `owner` is not zero | `sp`, `fp`, `pc`, `chain_end`, `values`, `host` | who has the continuation, once; the collector (`owner`, references in frames) |
+//! | suspended, head | `owner` is not zero | `sp`, `fp`, `pc`, `chain_end`, `values`, `bound`, `host` | who has the continuation, once; the collector (`owner`, references in frames) |
 //! | suspended, not head | reachable by `parent` from a head, up to its `chain_end` | `sp`, `fp`, `pc` | with the head |
 //!
 //! The *resumer's fields* (`parent`, `first_tag`, `handlers`, `counts`) are those of the stack whose
@@ -86,8 +86,8 @@ pub struct VmStack {
     pub id: u32,
     /// Its place among the store's stacks that have run since the last collection, plus one; or zero.
     pub ran_place: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Of a head: how many arguments are bound to the continuation that owns it. The runtime's.
+    pub bound: u32,
     /// Of a head on which a host function has suspended: the runtime's record of it. Null otherwise.
     pub host: *mut u8,
     /// Where to continue: the stack pointer.

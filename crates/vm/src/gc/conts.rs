@@ -21,6 +21,7 @@ use sarsen_abi::heap::{BITS_TYPE, CONT_TYPE, ContLayout, HEADER_SIZE, I31_BIT, K
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef, VmStoreCtx};
 use smallvec::SmallVec;
+use std::ops::RangeInclusive;
 
 /// How many blocks ahead of the current one are fetched.
 const AHEAD: usize = 8;
@@ -272,7 +273,7 @@ impl Heap {
         Ok((parts.refs + HEADER_SIZE, parts.bits + HEADER_SIZE, length))
     }
 
-    /// Writes the bound arguments of a continuation to `values`; returns how many there are.
+    /// Writes the bound arguments of a continuation to `values`; returns how many there are, one of `counts`.
     ///
     /// # Errors
     ///
@@ -280,13 +281,17 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// There must be room for all that the continuation was to be given.
+    /// There must be room for as many.
     pub unsafe fn place_bound(
         &self,
         parts: &ContParts,
+        counts: RangeInclusive<u32>,
         values: *mut ValRaw,
     ) -> Result<usize, TrapCode> {
         let (refs, bits, length) = self.bound(parts)?;
+        if !counts.contains(&length) {
+            return Err(TrapCode::HeapCorruption);
+        }
         for i in 0..length {
             let BoundValue { reference, bits } = self.bound_at((refs, bits), i);
             let value = if reference == 0 {
@@ -341,7 +346,10 @@ impl Heap {
         })?;
         let cont = held[0];
         let parts = self.cont(cont).map_err(|_| HeapError::Corrupt)?;
-        let (old_refs, old_bits, _) = self.bound(&parts).map_err(|_| HeapError::Corrupt)?;
+        let (old_refs, old_bits, still) = self.bound(&parts).map_err(|_| HeapError::Corrupt)?;
+        if still != before {
+            return Err(HeapError::Corrupt);
+        }
         self.set_word(new, CONT_TYPE.0);
         self.set_word(new + 4, ContLayout::SIZE);
         self.set_word(new + ContLayout::STACK, parts.stack);

@@ -122,11 +122,19 @@ impl Store {
                 head
             }
         };
-        if parts.refs != 0 {
-            // SAFETY: the head's `values` have room for all that it is resumed with.
-            unsafe {
+        // SAFETY: a stack of this store. Its `values` have room for all that it is resumed with: for what was
+        // bound, and not for what the heap may say.
+        unsafe {
+            let bound = (*head).bound;
+            if parts.refs != 0 || bound != 0 {
+                let counts = match usable {
+                    Usable::Fresh(func) => 0..=self.param_count(func),
+                    Usable::Suspended(_) => bound..=bound,
+                };
                 let values = (*head).values;
-                (*head).values = values.add(self.heap_mut().place_bound(&parts, values)?);
+                let count = self.heap_mut().place_bound(&parts, counts, values)?;
+                (*head).values = values.add(count);
+                (*head).bound = 0;
             }
         }
         Ok(NonNull::new(head).expect("a stack"))
@@ -144,7 +152,10 @@ impl Store {
             }
             Usable::Suspended(head) => {
                 // SAFETY: the head of a suspended chain of this store.
-                unsafe { relist(self.ctx(), head) };
+                unsafe {
+                    relist(self.ctx(), head);
+                    (*head).bound = 0;
+                }
                 NonNull::new(head)
             }
         })
@@ -211,6 +222,7 @@ impl Store {
                 relist(self.ctx(), head);
                 // Not plain: the next resume must come here for the bound arguments.
                 (*head).owner = new | OWNER_CLEAN;
+                (*head).bound += values.len() as u32;
             },
         }
         Ok(NonZeroU32::new(new).expect("nothing is allocated at null"))
@@ -391,6 +403,13 @@ impl Store {
             // SAFETY: as said, the code is abandoned. Jobs that refer to its frames are forgotten, too.
             unsafe { recycle_abandoned(self.ctx(), current, base.block()) };
         }
+    }
+
+    /// How many parameters a function of this store has.
+    fn param_count(&self, func: *const VmFuncRef) -> u32 {
+        // SAFETY: a function of this store is alive, and its type held by whoever made it.
+        let ty = unsafe { self.engine.types().func_type_held((*func).type_id) };
+        ty.map_or(0, |ty| ty.params.len() as u32)
     }
 
     /// A stack for a function that begins.

@@ -353,6 +353,7 @@ unsafe fn push_free(ctx: *mut VmStoreCtx, stack: *mut VmStack) {
     // SAFETY: the caller's promise.
     unsafe {
         (*stack).owner = 0;
+        (*stack).bound = 0;
         (*stack).next_free = (*ctx).free_stacks;
         (*ctx).free_stacks = stack;
         (*ctx).free_count += 1;

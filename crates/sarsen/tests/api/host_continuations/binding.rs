@@ -1,7 +1,7 @@
 //! Binding arguments from the host, and switches under a host's handler.
 
 use super::*;
-use sarsen::Handlers;
+use sarsen::{Handlers, ValRaw};
 
 const SWITCHING: &str = r#"(module
     (rec (type $f (func (param i32 (ref null $k)) (result i32))) (type $k (cont $f)))
@@ -163,4 +163,53 @@ fn a_continuation_can_be_bound_to_another_type_of_the_same_function_type() {
     let error = cont.bind_to(&mut guest.store, &alien, &[]).unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&OwnershipError::WrongEngine));
     assert!(!cont.is_consumed(&mut guest.store).unwrap());
+}
+
+#[test]
+fn no_more_arguments_are_placed_than_were_bound_whatever_the_heap_says() {
+    let text = r#"(module
+        (type $words (array (mut i32)))
+        (tag $ask (export "ask") (result i64 i64))
+        (func (export "sum") (result i64) (i64.add (suspend $ask)))
+        (func (export "get") (param (ref $words) i32) (result i32)
+            (array.get $words (local.get 0) (local.get 1)))
+        (func (export "set") (param (ref $words) i32 i32)
+            (array.set $words (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "fill") (drop (array.new $words (i32.const 7) (i32.const 900)))))"#;
+    let engine = Engine::new(&config()).unwrap();
+    let module = Module::new(&engine, text).unwrap();
+    for (bits, refs) in [(3000, 3000), (3, 3), (0, 0)] {
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let ask = instance.get_tag(&mut store, "ask").unwrap();
+        let func = |store: &mut Store<()>, name| instance.get_func(store, name).unwrap();
+        let (get, set) = (func(&mut store, "get"), func(&mut store, "set"));
+        let (sum, fill) = (func(&mut store, "sum"), func(&mut store, "fill"));
+        let suspended = match cont_of(&mut store, &sum).resume(&mut store, &[], &[ask]) {
+            Ok(Resumed::Suspended(it)) => it.continuation,
+            other => panic!("it asks: {other:?}"),
+        };
+        let bound = suspended.bind(&mut store, &[Val::I64(5)]).unwrap();
+        // So that objects of this size would end where objects end.
+        for _ in 0..30 {
+            fill.call(&mut store, &[], &mut []).unwrap();
+        }
+        // SAFETY: that a continuation and what belongs to it are no such arrays is what is tested: compiled code
+        // with a fault could do the same, to the heap and nothing else.
+        let words = |store: &mut Store<()>, func: &Func, values: &[u32]| unsafe {
+            let mut values: Vec<ValRaw> = values.iter().map(|&value| ValRaw::u32(value)).collect();
+            func.call_unchecked(store, &raw mut values[..]).unwrap();
+            values[0].get_u32()
+        };
+        let object = Val::from(bound).to_raw(&mut store).unwrap().get_u32();
+        for (field, length) in [(2, refs), (3, bits)] {
+            let array = words(&mut store, &get, &[object, field]);
+            words(&mut store, &set, &[array - 4, 0, length]);
+        }
+        let error = bound
+            .resume(&mut store, &[Val::I64(6)], &[ask])
+            .unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Trap::HeapCorruption));
+        drop(store);
+    }
 }
