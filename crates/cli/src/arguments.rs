@@ -55,6 +55,9 @@ fn parse_value(ty: &ValType, text: &str) -> Result<Val> {
         (None, ValType::Ref(ty)) => {
             bail!("`{text}` is no {ty}: only `null` can be written here, for nullable references")
         }
+        (None, ValType::V128) => {
+            bail!("`{text}` is no v128: write its bits as one number, such as `0x0000000100000002`")
+        }
         (None, ty) => bail!("`{text}` is no {ty}"),
     }
 }

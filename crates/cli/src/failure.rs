@@ -7,6 +7,7 @@ use crate::backtrace::Shown;
 use sarsen::{Error, ThrownException, Trap, UnknownImportError, WasmBacktrace};
 use sarsen_wasi::I32Exit;
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
 /// The exit code of a guest that trapped: what a shell reports for a process that aborted.
@@ -95,10 +96,16 @@ pub(crate) struct Style {
 }
 
 impl Style {
-    /// The style for a stream that is a terminal or not. `NO_COLOR` (no-color.org) is respected.
+    /// The style for a stream that is a terminal or not. `NO_COLOR` (no-color.org) is respected, and so is a
+    /// terminal that understands no escapes (`TERM=dumb`).
     pub(crate) fn of(terminal: bool) -> Style {
-        let wanted = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        if wanted {
+        Style::wanted(terminal, |name| std::env::var_os(name))
+    }
+
+    fn wanted(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> Style {
+        let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = variable("TERM").is_some_and(|value| value == "dumb");
+        if terminal && !refused && !dumb {
             Style {
                 alarm: "\x1b[1;31m",
                 heading: "\x1b[1m",
@@ -113,5 +120,26 @@ impl Style {
                 end: "",
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Style;
+
+    #[test]
+    fn colours_are_for_terminals_that_show_them_to_people_who_want_them() {
+        let is_coloured = |terminal, variables: &[(&str, &str)]| {
+            let variable = |wanted: &str| {
+                let found = variables.iter().find(|(name, _)| *name == wanted);
+                found.map(|(_, value)| value.into())
+            };
+            !Style::wanted(terminal, variable).alarm.is_empty()
+        };
+        assert!(is_coloured(true, &[("TERM", "xterm")]));
+        assert!(is_coloured(true, &[("NO_COLOR", "")]));
+        assert!(!is_coloured(true, &[("NO_COLOR", "1")]));
+        assert!(!is_coloured(true, &[("TERM", "dumb")]));
+        assert!(!is_coloured(false, &[("TERM", "xterm")]));
     }
 }

@@ -23,6 +23,7 @@ mod input;
 mod limits;
 mod options;
 mod progress;
+mod proposals;
 pub mod script;
 mod stacks;
 mod uncaught;

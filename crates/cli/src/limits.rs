@@ -103,7 +103,8 @@ fn exhaustion<T>(store: &Store<T>) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
         "the program's objects found no room: the heap has {:.1} MiB, of which {:.1} MiB were live at \
-         its last full collection, and cannot grow; see --gc-heap-limit and --max-memory",
+         its last full collection, and cannot grow by as much as is needed; see --gc-heap-limit and \
+         --max-memory (without them, 4 GiB is the most)",
         mib(stats.bytes_committed),
         mib(stats.bytes_live)
     )

@@ -95,8 +95,22 @@ impl CodeOptions {
         config
     }
 
-    fn features(&self) -> Features {
+    /// The same for looking at a module, which executes nothing of it: every proposal that is known is on,
+    /// unless it is switched off.
+    pub(crate) fn config_to_look(&self) -> Config {
+        let mut config = self.config();
         let mut features = Features::default();
+        all_features(&mut features, true);
+        config.wasm_features(self.switched(features));
+        config
+    }
+
+    /// The proposals that are on.
+    pub(crate) fn features(&self) -> Features {
+        self.switched(Features::default())
+    }
+
+    fn switched(&self, mut features: Features) -> Features {
         for switch in &self.wasm {
             match switch.feature {
                 Some(feature) => features.set(feature, switch.on),
@@ -107,6 +121,7 @@ impl CodeOptions {
     }
 }
 
+/// Switches all that are known.
 fn all_features(features: &mut Features, on: bool) {
     for &feature in Feature::ALL {
         features.set(feature, on);
@@ -132,7 +147,20 @@ pub(crate) struct CheckedCodeOptions {
 impl CheckedCodeOptions {
     /// The configuration that these options describe.
     pub(crate) fn config(&self) -> Config {
-        let mut config = self.code.config();
+        self.checked(self.code.config())
+    }
+
+    /// As [`CodeOptions::features`].
+    pub(crate) fn features(&self) -> Features {
+        self.code.features()
+    }
+
+    /// As [`CodeOptions::config_to_look`].
+    pub(crate) fn config_to_look(&self) -> Config {
+        self.checked(self.code.config_to_look())
+    }
+
+    fn checked(&self, mut config: Config) -> Config {
         config.consume_fuel(self.fuel);
         config.epoch_interruption(self.timeout);
         config
@@ -223,9 +251,11 @@ pub(crate) fn parse_size(text: &str) -> Result<u64> {
         ("KiB", KI),
         ("MiB", KI * KI),
         ("GiB", KI * KI * KI),
+        ("TiB", KI * KI * KI * KI),
         ("K", KI),
         ("M", KI * KI),
         ("G", KI * KI * KI),
+        ("T", KI * KI * KI * KI),
         ("B", 1),
     ];
     let (number, unit) = split_unit(text, UNITS).unwrap_or((text, 1));
@@ -261,6 +291,7 @@ mod tests {
         assert_eq!(parse_size("65536").unwrap(), 65536);
         assert_eq!(parse_size("64KiB").unwrap(), 65536);
         assert_eq!(parse_size("2 G").unwrap(), 2 << 30);
+        assert_eq!(parse_size("1TiB").unwrap(), 1 << 40);
         assert_eq!(parse_size("12B").unwrap(), 12);
         for wrong in ["", "K", "-1", "1.5M", "99999999999G"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");

@@ -114,10 +114,7 @@ fn parse_continuation(text: &str) -> Result<usize> {
 fn parse_between(text: &str, least: u64) -> Result<usize> {
     let size = parse_size(text)?;
     if !(least..=LARGEST).contains(&size) {
-        bail!(
-            "a stack has at least {}KiB and at most 1024GiB",
-            least >> 10
-        );
+        bail!("a stack has at least {}KiB and at most 1TiB", least >> 10);
     }
     Ok(usize::try_from(size)?)
 }

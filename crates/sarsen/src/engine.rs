@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::Result;
+use anyhow::Context;
 use core::fmt;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -53,7 +54,9 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the configuration is impossible, or the system refuses the address space.
+    /// When the configuration is impossible, or the system refuses the address space: 20 GiB for each engine,
+    /// 128 GiB for the machine code of a process, and a few for each memory. This takes no memory, but what
+    /// `ulimit -v` allows counts it.
     pub fn new(config: &Config) -> Result<Engine> {
         config.validate()?;
         let settings = config.settings().clone();
@@ -62,6 +65,10 @@ impl Engine {
             exec::builtin_table(),
             exec::frame_roots,
             config.stacks(),
+        )
+        .context(
+            "no address space for an engine: about 160 GiB are reserved, which take no memory, and a limit \
+             such as `ulimit -v` has to leave room for them",
         )?;
         Ok(Engine {
             inner: Arc::new(EngineInner {

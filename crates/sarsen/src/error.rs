@@ -247,7 +247,9 @@ pub(crate) fn heap_error(error: HeapError, bytes: u64) -> Error {
     match error {
         HeapError::Full | HeapError::TooLarge => GcHeapOutOfMemory::new((), bytes).into(),
         HeapError::Corrupt => Trap::HeapCorruption.into(),
-        HeapError::System(error) => error.into(),
+        HeapError::System(error) => {
+            Error::from(error).context("the system has no room for the heap of collected objects")
+        }
         HeapError::Host(error) => unwrap_host_error(error),
     }
 }

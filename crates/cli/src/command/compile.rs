@@ -3,6 +3,7 @@
 use crate::input::Input;
 use crate::options::CheckedCodeOptions;
 use crate::progress;
+use crate::proposals;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sarsen::Engine;
@@ -48,6 +49,7 @@ impl Compile {
         let image = progress::during(format!("compiling {description}"), || {
             engine.precompile_module(&binary)
         })
+        .map_err(|error| proposals::explain(error, self.code.features(), &binary))
         .with_context(|| format!("cannot compile {description}"))?;
         replace(&output, &image).with_context(|| format!("cannot write `{}`", output.display()))?;
         Ok(0)

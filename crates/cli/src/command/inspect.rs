@@ -23,25 +23,29 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn execute(self) -> Result<u8> {
-        let engine = Engine::new(&self.code.config())?;
+        let engine = Engine::new(&self.code.config_to_look())?;
         let input = Input::read(&self.file)?;
         let description = input.describe();
         let module = load(&engine, input).with_context(|| format!("cannot load {description}"))?;
-        let style = Style::of(io::stdout().is_terminal());
-        let mut to = BufWriter::new(io::stdout().lock());
-        write_summary(&mut to, style, &module)?;
-        let imports = module.imports().map(|i| {
-            (
-                format!("{} {}", quoted(i.module()), quoted(i.name())),
-                i.ty(),
-            )
-        });
-        write_entities(&mut to, style, "imports", imports.collect())?;
-        let exports = module.exports().map(|e| (quoted(e.name()), e.ty()));
-        write_entities(&mut to, style, "exports", exports.collect())?;
-        to.flush()?;
+        write_all(&module).context("cannot write to standard output")?;
         Ok(0)
     }
+}
+
+fn write_all(module: &Module) -> io::Result<()> {
+    let style = Style::of(io::stdout().is_terminal());
+    let mut to = BufWriter::new(io::stdout().lock());
+    write_summary(&mut to, style, module)?;
+    let imports = module.imports().map(|i| {
+        (
+            format!("{} {}", quoted(i.module()), quoted(i.name())),
+            i.ty(),
+        )
+    });
+    write_entities(&mut to, style, "imports", imports.collect())?;
+    let exports = module.exports().map(|e| (quoted(e.name()), e.ty()));
+    write_entities(&mut to, style, "exports", exports.collect())?;
+    to.flush()
 }
 
 #[allow(unsafe_code, reason = "an image can only be looked at by loading it")]

@@ -60,16 +60,15 @@ impl Objdump {
             style: Style::of(io::stdout().is_terminal()),
             to: BufWriter::new(io::stdout().lock()),
         };
-        for function in shown {
-            listing.function(function)?;
-        }
-        listing.to.flush()?;
+        let mut written = shown.into_iter().try_for_each(|f| listing.function(f));
+        written = written.and_then(|()| listing.to.flush());
+        written.context("cannot write to standard output")?;
         Ok(0)
     }
 
     #[allow(unsafe_code, reason = "an image can only be looked at by loading it")]
     fn load(&self) -> Result<Module> {
-        let engine = Engine::new(&self.code.config())?;
+        let engine = Engine::new(&self.code.config_to_look())?;
         let input = Input::read(&self.file)?;
         let description = input.describe();
         if input.kind == Kind::Image {

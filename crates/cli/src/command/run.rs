@@ -8,6 +8,7 @@ use crate::input::{Input, Kind};
 use crate::limits::Limits;
 use crate::options::{CodeOptions, GcOptions};
 use crate::progress;
+use crate::proposals;
 use crate::uncaught;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -193,6 +194,7 @@ impl Run {
                 progress::during(format!("compiling {description}"), || {
                     Module::from_binary(engine, &binary)
                 })
+                .map_err(|error| proposals::explain(error, self.code.features(), &binary))
                 .with_context(|| format!("cannot compile {description}"))
             }
         }
@@ -293,12 +295,16 @@ impl Run {
         initialize(store, instance)?;
         let mut results = arguments::placeholders(&ty);
         func.call(&mut *store, &arguments, &mut results)?;
-        let mut stdout = io::stdout().lock();
+        let mut shown = String::new();
         for result in &results {
-            writeln!(stdout, "{}", arguments::shown(&*store, result)?)?;
+            shown += &arguments::shown(&*store, result)?;
+            shown.push('\n');
         }
-        stdout.flush()?;
-        Ok(())
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(shown.as_bytes());
+        written
+            .and_then(|()| stdout.flush())
+            .context("cannot write its results to standard output")
     }
 }
 

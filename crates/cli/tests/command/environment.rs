@@ -1,6 +1,8 @@
-//! What `--env` gives a program, and that it gets nothing else.
+//! What `--env` gives a program, and that it gets nothing else; and what the command's own surroundings refuse.
 
-use crate::{Scratch, USAGE};
+use crate::scratch::is_failure;
+use crate::{FAILED, SAMPLE, Scratch, USAGE};
+use std::process::Command;
 
 /// Prints the environment, each variable ended by a zero byte.
 const PRINT: &str = r#"(module
@@ -37,5 +39,32 @@ fn a_variable_without_a_name_is_refused() {
     for variable in ["", "=value"] {
         let run = ["run", "--env", variable, "program.wasm"];
         Scratch::new().fails(USAGE, &run, &["NAME"]);
+    }
+}
+
+#[test]
+fn too_little_address_space_is_told_as_what_it_is() {
+    let scratch = Scratch::with("sample.wat", SAMPLE);
+    let limited = scratch.command(&["run", "sample.wat"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -v 8000000 && exec \"$0\" \"$@\""]);
+    shell.arg(limited.get_program()).args(limited.get_args());
+    let output = shell.current_dir(scratch.folder()).output().unwrap();
+    is_failure(&output, FAILED, &["address space", "`ulimit -v`"]);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_told_as_that() {
+    let scratch = Scratch::with("sample.wat", SAMPLE);
+    let commands = [
+        &["run", "--invoke", "twice", "sample.wat", "21"][..],
+        &["inspect", "sample.wat"],
+        &["objdump", "sample.wat"],
+    ];
+    for arguments in commands {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut command = scratch.command(arguments);
+        let output = command.stdout(full.unwrap()).output().unwrap();
+        is_failure(&output, FAILED, &["standard output", "No space left"]);
     }
 }

@@ -63,3 +63,40 @@ fn a_module_may_be_text_whatever_its_name() {
     scratch.write("sample.wat", sample());
     assert_eq!(scratch.prints(&["sample.wat"]), "");
 }
+
+/// Needs two proposals that are off: custom page sizes, and wide arithmetic.
+const UNUSUAL: &str = r#"(module
+  (memory 1 (pagesize 1))
+  (func (export "wide") (param i64 i64 i64 i64) (result i64 i64)
+    (i64.add128 (local.get 0) (local.get 1) (local.get 2) (local.get 3))))"#;
+
+#[test]
+fn proposals_that_are_off_are_named_and_do_not_hinder_looking() {
+    let scratch = Scratch::with("unusual.wat", UNUSUAL);
+    for command in ["run", "compile"] {
+        let parts = ["--wasm wide-arithmetic,custom-page-sizes", "offset 0x"];
+        scratch.fails(FAILED, &[command, "unusual.wat"], &parts);
+        let one = [command, "--wasm", "wide-arithmetic", "unusual.wat"];
+        scratch.fails(FAILED, &one, &["--wasm custom-page-sizes"]);
+    }
+    // What is wrong anyway is not made right by that.
+    scratch.write(
+        "wrong.wat",
+        "(module (memory 1 (pagesize 1)) (func (drop)))",
+    );
+    let message = scratch.fails(FAILED, &["run", "wrong.wat"], &["offset 0x"]);
+    assert!(!message.contains("--wasm"), "{message}");
+
+    let text = scratch.prints(&["inspect", "unusual.wat"]);
+    assert!(
+        text.contains("wide-arithmetic, custom-page-sizes"),
+        "{text}"
+    );
+    let text = scratch.prints(&["objdump", "unusual.wat"]);
+    assert!(
+        text.contains("<func[0]>") || text.contains("<wide>"),
+        "{text}"
+    );
+    let off = ["inspect", "--wasm", "wide-arithmetic=n", "unusual.wat"];
+    scratch.fails(FAILED, &off, &["unusual.wat"]);
+}

@@ -18,7 +18,7 @@ fn a_value_that_makes_no_sense_says_what_would() {
     for (option, parts) in [
         ("--max-wasm-stack=deep", &["`deep`", "16MiB"][..]),
         ("--max-wasm-stack=8KiB", &["at least 16KiB"]),
-        ("--max-wasm-stack=2000GiB", &["at most 1024GiB"]),
+        ("--max-wasm-stack=2000GiB", &["at most 1TiB"]),
         ("--continuation-stack-size=16KiB", &["at least 32KiB"]),
         ("--max-continuation-stacks=-1", &["-1"]),
         ("--max-memory=much", &["`much`", "64KiB"]),
