@@ -8,7 +8,7 @@ use crate::store::{StoreOpaque, unwrap_host_error};
 use core::fmt;
 use sarsen_abi::{EntityIndex, Printable};
 use sarsen_vm::exec::{self, Backtrace, Unwound};
-use sarsen_vm::instance::{Reason, StoreId};
+use sarsen_vm::instance::{BacktraceLimits, Reason, StoreId};
 use std::sync::{Arc, OnceLock};
 
 /// Why WebAssembly stopped.
@@ -102,7 +102,21 @@ impl WasmBacktrace {
     /// Where the WebAssembly is that called the host function that asks; empty when none runs.
     pub fn capture(store: impl AsContext) -> WasmBacktrace {
         let store = store.as_context().opaque();
-        WasmBacktrace::new(exec::capture(store.vm()), store)
+        let limits = store.vm().config().backtrace;
+        WasmBacktrace::new(exec::capture(store.vm(), limits), store)
+    }
+
+    /// As [`WasmBacktrace::capture`], also when [`Config::wasm_backtrace_max_frames`] is zero: then with as many frames
+    /// as it is by default.
+    ///
+    /// [`Config::wasm_backtrace_max_frames`]: crate::Config::wasm_backtrace_max_frames
+    pub fn force_capture(store: impl AsContext) -> WasmBacktrace {
+        let store = store.as_context().opaque();
+        let limits = match store.vm().config().backtrace {
+            BacktraceLimits::NONE => BacktraceLimits::default(),
+            limits => limits,
+        };
+        WasmBacktrace::new(exec::capture(store.vm(), limits), store)
     }
 
     fn resolved(&self) -> &Resolved {

@@ -201,3 +201,36 @@ fn modules_of_several_threads_that_trap_at_once_are_told_apart() {
         }
     });
 }
+
+#[test]
+fn a_backtrace_can_be_forced_where_none_is_kept() {
+    for frames in [0, 1, 100] {
+        let mut config = Config::new();
+        config
+            .wasm_backtrace_max_frames(frames)
+            .compiler_inlining(false);
+        let engine = Engine::new(&config).unwrap();
+        let mut store = Store::new(&engine, ());
+        let look = Func::wrap(&mut store, move |caller: Caller<'_, ()>| {
+            let [kept, forced] = [
+                WasmBacktrace::capture(&caller),
+                WasmBacktrace::force_capture(&caller),
+            ]
+            .map(|backtrace| backtrace.frames().len());
+            assert_eq!(kept, frames.min(3));
+            assert_eq!(forced, if frames == 1 { 1 } else { 3 });
+        });
+        let module = r#"(module
+            (import "" "look" (func $look))
+            (func $inner (call $look))
+            (func $middle (call $inner))
+            (func (export "run") (call $middle)))"#;
+        let module = Module::new(&engine, module).unwrap();
+        let instance = Instance::new(&mut store, &module, &[look.into()]).unwrap();
+        let run = instance
+            .get_typed_func::<(), ()>(&mut store, "run")
+            .unwrap();
+        run.call(&mut store, ()).unwrap();
+        assert!(WasmBacktrace::force_capture(&store).frames().is_empty());
+    }
+}

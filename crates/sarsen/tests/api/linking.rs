@@ -1,9 +1,10 @@
 //! Linkers: names, types, shadowing, commands, unknown imports.
 
+use super::asynchronous::{Pending, block_on};
 use sarsen::{
-    Caller, DuplicateDefinitionError, Engine, Extern, Func, FuncType, IncompatibleImportError,
-    Instance, InstancePre, Linker, Memory, MemoryType, Module, OwnershipError, Store, Table,
-    TableType, Trap, UnknownImportError, Val, ValType,
+    AsyncRequiredError, Caller, DuplicateDefinitionError, Engine, Extern, Func, FuncType,
+    IncompatibleImportError, Instance, InstancePre, Linker, Memory, MemoryType, Module,
+    OwnershipError, Store, Table, TableType, Trap, UnknownImportError, Val, ValType,
 };
 
 fn module(engine: &Engine, text: &str) -> Module {
@@ -323,6 +324,57 @@ fn a_command_runs_anew_for_each_call_and_a_reactor_once() {
         r#"(module (func (export "_start")) (func (export "_initialize")))"#,
     );
     assert!(linker.module(&mut store, "both", &both).is_err());
+}
+
+#[test]
+fn what_commands_and_reactors_do_may_wait_when_they_are_linked_so() {
+    let engine = Engine::default();
+    let counter = |start: &str| {
+        format!(
+            r#"(module
+                 (import "host" "wait" (func $wait))
+                 (global $n (mut i32) (i32.const 0))
+                 (func $count (call $wait) (global.set $n (i32.add (global.get $n) (i32.const 1))))
+                 (func (export "{start}") (call $count))
+                 (func (export "next") (result i32) (call $count) (global.get $n)))"#
+        )
+    };
+    let mut linker = Linker::<u32>::new(&engine);
+    linker
+        .func_wrap_async("host", "wait", |mut caller: Caller<'_, u32>, (): ()| {
+            Box::new(async move {
+                Pending(1).await;
+                *caller.data_mut() += 1;
+            })
+        })
+        .unwrap();
+    let mut store = Store::new(&engine, 0);
+    let command = module(&engine, &counter("_start"));
+    let reactor = module(&engine, &counter("_initialize"));
+    block_on(linker.module_async(&mut store, "command", &command)).unwrap();
+    assert_eq!(*store.data(), 0);
+    block_on(linker.module_async(&mut store, "reactor", &reactor)).unwrap();
+    assert_eq!(*store.data(), 1);
+    let user = r#"(module
+        (import "command" "next" (func $command (result i32)))
+        (import "reactor" "next" (func $reactor (result i32)))
+        (func (export "run") (result i32 i32) (call $command) (call $reactor)))"#;
+    let user = linker
+        .instantiate(&mut store, &module(&engine, user))
+        .unwrap();
+    let run = user
+        .get_typed_func::<(), (i32, i32)>(&mut store, "run")
+        .unwrap();
+    for round in 0..3 {
+        let result = block_on(run.call_async(&mut store, ())).unwrap();
+        assert_eq!(result, (1, 2 + round));
+    }
+    assert_eq!(*store.data(), 7);
+    let error = run.call(&mut store, ()).unwrap_err();
+    assert!(error.is::<AsyncRequiredError>(), "{error:?}");
+    let both = r#"(module (func (export "_start")) (func (export "_initialize")))"#;
+    let both = module(&engine, both);
+    assert!(block_on(linker.module_async(&mut store, "both", &both)).is_err());
 }
 
 #[test]

@@ -67,10 +67,10 @@ impl fmt::Debug for Backtrace {
     }
 }
 
-/// Where compiled code of a store is now: it has called the host function that asks. `None` when the
-/// store's configuration asks for no backtraces.
-pub fn capture(store: &Store) -> Option<Box<Backtrace>> {
-    let mut capture = Capture::new(store.config().backtrace)?;
+/// Where compiled code of a store is now: it has called the host function that asks. `None` when the limits are that
+/// nothing is kept.
+pub fn capture(store: &Store, limits: BacktraceLimits) -> Option<Box<Backtrace>> {
+    let mut capture = Capture::new(limits)?;
     for step in Walk::new(store) {
         if let Step::Wasm(frame) = step {
             capture.push(&frame);
