@@ -1,4 +1,4 @@
-//! `memory.copy`, `memory.fill` and `array.copy` beside what the host's `memmove` and `memset` cost.
+//! `memory.copy`, `memory.fill` and their like for arrays beside what the host's `memmove` and `memset` cost.
 //!
 //! Each figure is that of [`times`] operations, so that what entering compiled code costs does not
 //! count. Lengths are not known when the code is compiled, but for `copy_known`.
@@ -8,9 +8,9 @@ use sarsen::{Config, Engine, Instance, Module, Store};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-const LENGTHS: &[usize] = &[1, 16, 256, 64 * KIB, 16 * MIB, 64 * MIB];
+const LENGTHS: &[usize] = &[1, 16, 256, KIB, 64 * KIB, 16 * MIB, 64 * MIB];
 
-/// Copies `n` bytes from one array to another, `times` times.
+/// Copies, fills or makes `n` bytes of an array, `times` times.
 const ARRAYS: &str = r#"(module
   (type $bytes (array (mut i8)))
   (global $to (mut (ref null $bytes)) (ref.null $bytes))
@@ -22,6 +22,14 @@ const ARRAYS: &str = r#"(module
     (loop $again
       (array.copy $bytes $bytes
         (global.get $to) (i32.const 0) (global.get $from) (i32.const 0) (local.get $n))
+      (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1))))))
+  (func (export "fill") (param $n i32) (param $times i32)
+    (loop $again
+      (array.fill $bytes (global.get $to) (i32.const 0) (local.get $times) (local.get $n))
+      (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1))))))
+  (func (export "new") (param $n i32) (param $times i32)
+    (loop $again
+      (global.set $to (array.new $bytes (local.get $times) (local.get $n)))
       (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))))"#;
 
 /// How often an operation is done in one round: less than a tenth of a second altogether.
@@ -82,9 +90,7 @@ fn copy(bencher: Bencher<'_, '_>, length: usize) {
 
 #[divan::bench(args = LENGTHS)]
 fn copy_interruptible(bencher: Bencher<'_, '_>, length: usize) {
-    let mut config = Config::new();
-    config.epoch_interruption(true);
-    guest(bencher, &config, "copy_interruptible", length);
+    guest(bencher, &interruptible(), "copy_interruptible", length);
 }
 
 #[divan::bench(args = LENGTHS)]
@@ -106,23 +112,50 @@ fn copy_native(bencher: Bencher<'_, '_>, length: usize) {
         });
 }
 
-#[divan::bench(args = LENGTHS)]
-fn copy_array(bencher: Bencher<'_, '_>, length: usize) {
-    let engine = Engine::default();
+fn arrays(bencher: Bencher<'_, '_>, config: &Config, name: &str, length: usize) {
+    let engine = Engine::new(config).unwrap();
     let module = Module::new(&engine, ARRAYS).unwrap();
     let mut store = Store::new(&engine, ());
+    store.set_epoch_deadline(1);
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
     let make = instance.get_typed_func::<i32, ()>(&mut store, "make");
     make.unwrap().call(&mut store, length as i32).unwrap();
     store.gc(None).unwrap();
     let run = instance
-        .get_typed_func::<(i32, i32), ()>(&mut store, "copy")
+        .get_typed_func::<(i32, i32), ()>(&mut store, name)
         .unwrap();
     let times = times(length);
     let arguments = (length as i32, times as i32);
     bencher
         .counter(BytesCount::new(length * times))
         .bench_local(move || run.call(&mut store, black_box(arguments)).unwrap());
+}
+
+fn interruptible() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config
+}
+
+#[divan::bench(args = LENGTHS)]
+fn copy_array(bencher: Bencher<'_, '_>, length: usize) {
+    arrays(bencher, &Config::new(), "copy", length);
+}
+
+#[divan::bench(args = LENGTHS)]
+fn copy_array_interruptible(bencher: Bencher<'_, '_>, length: usize) {
+    arrays(bencher, &interruptible(), "copy", length);
+}
+
+#[divan::bench(args = LENGTHS)]
+fn fill_array_interruptible(bencher: Bencher<'_, '_>, length: usize) {
+    arrays(bencher, &interruptible(), "fill", length);
+}
+
+/// Makes an array; what is collected of others counts.
+#[divan::bench(args = [1, 16, 256, KIB, 64 * KIB, 16 * MIB])]
+fn new_array_interruptible(bencher: Bencher<'_, '_>, length: usize) {
+    arrays(bencher, &interruptible(), "new", length);
 }
 
 #[divan::bench(args = LENGTHS)]

@@ -158,7 +158,7 @@ impl Config {
     }
 
     /// Whether compiled code checks the engine's epoch at function entries and loop heads, and in bulk
-    /// operations every 8 MiB or 65,536 elements; see
+    /// operations on memories, tables and arrays every 8 MiB or 65,536 elements; see
     /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline). Off by default.
     pub fn epoch_interruption(&mut self, enable: bool) -> &mut Self {
         self.settings.epoch_interruption = enable;

@@ -137,6 +137,7 @@ impl Lowering<'_, '_> {
             most: self.largest_memory(memory),
             piece: PIECE_BYTES,
             is_backward,
+            is_counted: false,
         }
     }
 
@@ -184,6 +185,7 @@ impl Lowering<'_, '_> {
             most,
             piece: PIECE_BYTES,
             is_backward: None,
+            is_counted: false,
         };
         let to = if self.is_long(&init) {
             // The runtime checks a piece only.
@@ -194,7 +196,7 @@ impl Lowering<'_, '_> {
         };
         self.in_pieces(&init, |this, start, length| {
             let to = this.builder.ins().iadd(to, start);
-            let [from, length] = this.segment_arguments(from, start, length);
+            let [from, length] = this.piece_of(from, start, length);
             let memory = this.index_argument(memory);
             let data = this.index_argument(data);
             this.call_builtin(Builtin::MemoryInit, &[memory, data, to, from, length]);
@@ -209,18 +211,6 @@ impl Lowering<'_, '_> {
         let size = self.iconst(I64, size as i64);
         let is_out = self.is_sum_above(IndexType::I32, from, length, size);
         self.builder.ins().trapnz(is_out, trap_code(code));
-    }
-
-    /// The beginning and length, in 32 bits, of a piece at `start` of what is at `from` of a segment.
-    pub(super) fn segment_arguments(
-        &mut self,
-        from: Value,
-        start: Value,
-        length: Value,
-    ) -> [Value; 2] {
-        let start = self.builder.ins().ireduce(I32, start);
-        let length = self.builder.ins().ireduce(I32, length);
-        [self.builder.ins().iadd(from, start), length]
     }
 
     /// `data.drop`

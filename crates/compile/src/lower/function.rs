@@ -353,7 +353,9 @@ impl<'m, 'f> Lowering<'m, 'f> {
             .brif(condition, slow_block, &[], next, &[]);
         self.continue_in(slow_block);
         let checks = self.checks.so_far();
+        let known = self.facts.mark();
         slow(self);
+        self.facts.forget_to(known);
         self.checks.return_to(checks);
         self.builder.ins().jump(next, &[]);
         self.continue_in(next);

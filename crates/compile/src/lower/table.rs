@@ -128,7 +128,7 @@ impl Lowering<'_, '_> {
         }
         self.in_pieces(&init, |this, start, length| {
             let to = this.builder.ins().iadd(to, start);
-            let [from, length] = this.segment_arguments(from, start, length);
+            let [from, length] = this.piece_of(from, start, length);
             let table = this.index_argument(table);
             let elem = this.index_argument(elem);
             this.call_builtin(Builtin::TableInit, &[table, elem, to, from, length]);
@@ -147,6 +147,7 @@ impl Lowering<'_, '_> {
             most: self.table_type(table).maximum.unwrap_or(u64::MAX),
             piece: PIECE_ELEMENTS,
             is_backward,
+            is_counted: false,
         }
     }
 

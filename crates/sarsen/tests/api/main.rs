@@ -6,6 +6,7 @@ mod asynchronous;
 mod backtraces;
 mod bounds;
 mod bulk;
+mod bulk_arrays;
 mod calls;
 mod continuations;
 mod exceptions;

@@ -6,6 +6,7 @@
 use super::super::bound::constant;
 use super::super::function::Lowering;
 use super::super::memory::Place;
+use super::super::piecewise::LongOperation;
 use super::slots::region;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
@@ -129,14 +130,52 @@ impl<'m> Lowering<'m, '_> {
     }
 
     fn array_from_runtime(&mut self, ty: TypeIndex, length: Value, stored: Option<Value>) -> Value {
-        let index = self.index_argument(ty.as_u32());
-        let array = match stored {
-            None => self.call_builtin(Builtin::GcAllocZeroed, &[index, length]),
-            Some(stored) => {
-                let (low, high) = self.raw_bits(stored);
-                self.call_builtin(Builtin::ArrayNew, &[index, length, low, high])
-            }
+        let Some(stored) = stored else {
+            return self.new_zeroed(ty, length);
         };
+        let fill = LongOperation {
+            is_counted: true,
+            ..self.long_array_operation(ty, length)
+        };
+        if !self.is_long(&fill) {
+            return self.new_full(ty, length, stored);
+        }
+        let long = self.builder.create_block();
+        let short = self.builder.create_block();
+        let done = self.builder.create_block();
+        let array = self.new_object(done, HeapType::ConcreteArray(ty));
+        let is_long = self.is_longer_than_a_piece(&fill);
+        self.builder.set_cold_block(long);
+        self.builder.ins().brif(is_long, long, &[], short, &[]);
+        self.continue_in(long);
+        let zeroed = self.new_zeroed(ty, length);
+        let first = self.iconst(I32, 0);
+        self.fill_elements(&fill, zeroed, first, stored);
+        self.builder.ins().jump(done, &[zeroed.into()]);
+        self.continue_in(short);
+        let full = self.new_full(ty, length, stored);
+        self.builder.ins().jump(done, &[full.into()]);
+        self.continue_in(done);
+        array
+    }
+
+    /// A new array of zeroes, from the runtime.
+    pub(super) fn new_zeroed(&mut self, ty: TypeIndex, length: Value) -> Value {
+        let index = self.index_argument(ty.as_u32());
+        let array = self.call_builtin(Builtin::GcAllocZeroed, &[index, length]);
+        self.note_made(array, ty)
+    }
+
+    /// A new array with all elements `stored`, from the runtime.
+    fn new_full(&mut self, ty: TypeIndex, length: Value, stored: Value) -> Value {
+        let index = self.index_argument(ty.as_u32());
+        let (low, high) = self.raw_bits(stored);
+        let array = self.call_builtin(Builtin::ArrayNew, &[index, length, low, high]);
+        self.note_made(array, ty)
+    }
+
+    /// A new array that a builtin has made.
+    pub(super) fn note_made(&mut self, array: Option<Value>, ty: TypeIndex) -> Value {
         let array = array.expect("it has a result");
         // In another block, Cranelift makes constants anew that the call takes, and does not keep them.
         let next = self.builder.create_block();

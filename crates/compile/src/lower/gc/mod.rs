@@ -70,8 +70,8 @@ impl Lowering<'_, '_> {
             O::ArraySet { array_type_index } => self.array_set(TypeIndex::new(array_type_index)),
             O::ArrayLen => self.array_len(),
             O::ArrayFill { array_type_index } => self.array_fill(TypeIndex::new(array_type_index)),
-            O::ArrayCopy { .. } => self.array_copy(),
-            O::ArrayInitData { array_data_index, .. } => self.array_init_data(array_data_index),
+            O::ArrayCopy { array_type_index_dst, .. } => self.array_copy(TypeIndex::new(array_type_index_dst)),
+            O::ArrayInitData { array_type_index, array_data_index } => self.array_init_data(TypeIndex::new(array_type_index), array_data_index),
             O::ArrayInitElem { array_elem_index, .. } => self.array_init_elem(array_elem_index),
 
             O::RefI31 => self.ref_i31(),

@@ -116,6 +116,25 @@ fn very_many_references_that_wait_for_calls_are_refused() {
 }
 
 #[test]
+fn very_many_blocks_of_a_few_bytes_with_many_locals_are_refused() {
+    let types = "funcref ".repeat(1000);
+    let locals = "i32 ".repeat(1000);
+    let sets: String = (0..1000)
+        .map(|n| format!("(local.set {n} (i32.const 1))"))
+        .collect();
+    let module = |throws| {
+        let throws = "(if (i32.const 0) (then (call $many) (throw $tag)))".repeat(throws);
+        format!(
+            "(module
+               (import \"\" \"\" (func $many (result {types})))
+               (tag $tag (param {types}))
+               (func (local {locals}) {throws} {sets}))"
+        )
+    };
+    is_refused(module, 1, 40);
+}
+
+#[test]
 fn a_long_chain_of_globals() {
     let count = 60_000;
     let globals: String = (1..count)
