@@ -38,6 +38,11 @@ use std::collections::HashMap;
 /// pass a thousand, or with a table of branches millions; a function for people to use is far below.
 pub(super) const MAX_PASSED: usize = 16 << 20;
 
+/// The largest product of variables and blocks. Cranelift's memory for finding the values of variables may be
+/// four bytes for each of both. Many locals and blocks are seen before (`local`), but not what a few bytes
+/// make thousands of blocks of.
+const MAX_VARIABLES_TIMES_BLOCKS: u64 = 1 << 27;
+
 /// The lowering of one function.
 pub(super) struct Lowering<'m, 'f> {
     pub(super) cx: &'m ModuleContext<'m>,
@@ -69,6 +74,8 @@ pub(super) struct Lowering<'m, 'f> {
     pub(super) array_checks: Vec<Inst>,
     /// How many values are passed to blocks and calls.
     passed: usize,
+    /// How many variables there are.
+    pub(super) variables: u64,
 }
 
 /// What a lowering leaves besides the code.
@@ -176,6 +183,7 @@ impl<'m, 'f> Lowering<'m, 'f> {
             references: EntitySet::new(),
             array_checks: Vec::new(),
             passed: 0,
+            variables: 0,
         }
     }
 
@@ -233,7 +241,8 @@ impl<'m, 'f> Lowering<'m, 'f> {
 
     /// Fails if the function has become too large.
     pub(super) fn check_size(&self) -> Result<()> {
-        if self.passed > MAX_PASSED {
+        let blocks = self.builder.func.dfg.num_blocks() as u64;
+        if self.passed > MAX_PASSED || self.variables * blocks > MAX_VARIABLES_TIMES_BLOCKS {
             return Err(CompileError::new("too large to be compiled"));
         }
         Ok(())

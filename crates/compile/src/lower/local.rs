@@ -128,6 +128,7 @@ impl Lowering<'_, '_> {
     }
 
     fn new_variable(&mut self, repr: Repr) -> Variable {
+        self.variables += 1;
         let variable = self.builder.declare_var(repr.ty);
         if repr.collected() {
             self.builder.declare_var_needs_stack_map(variable);
