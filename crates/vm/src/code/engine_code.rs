@@ -134,7 +134,7 @@ impl EngineCode {
     }
 
     /// Of an image whose checksums are right.
-    fn new(image: ImageFile, layout: ImageLayout) -> Result<Arc<EngineCode>, LoadError> {
+    fn new(mut image: ImageFile, layout: ImageLayout) -> Result<Arc<EngineCode>, LoadError> {
         let layout = Arc::new(layout);
         // SAFETY: the mapping and the layout stay where they are, unchanged, until `EngineCode` drops
         // them, and the view is not given out for longer.
@@ -148,6 +148,9 @@ impl EngineCode {
         let view = borrowed.view(bytes)?;
         let module = Arc::new(view.module()?);
         let text = TextMapping::new(&image, layout.text_range())?;
+        if module.memory_images.iter().all(Option::is_none) {
+            image.close();
+        }
         LIVE.fetch_add(1, Ordering::Relaxed);
         let code = Arc::new_cyclic(|this| EngineCode {
             view,
@@ -242,9 +245,11 @@ impl EngineCode {
     }
 
     /// Where the data section can be mapped from: a file, and the offset of the section in it, a
-    /// multiple of the page size. Nobody changes that file while this code lives.
-    pub fn data_file(&self) -> (BorrowedFd<'_>, u64) {
-        (self.image.as_fd(), self.layout.data_range().start as u64)
+    /// multiple of the page size. Nobody changes that file while this code lives. `None` for a module none of
+    /// whose memories has an image.
+    pub fn data_file(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        let file = self.image.as_fd()?;
+        Some((file, self.layout.data_range().start as u64))
     }
 
     /// How many are alive in this process: a test can see that none is leaked.

@@ -1,7 +1,8 @@
 //! An image's bytes where nobody can change them: in a sealed memory file, or a file of ours.
 //!
 //! Both are mapped readable as a whole, so that tables are searched where they lie; the text is mapped a
-//! second time for execution ([`super::space`]), and memories map the data section again for themselves.
+//! second time for execution ([`super::space`]), and memories map the data section again for themselves. The file
+//! stays open only where memories do: a process may have many modules, but often no more than 1024 open files.
 
 use crate::os::files::only_we_can_write;
 use crate::os::pages::{PAGE_SIZE, Protection, Reservation, sealed_memfd};
@@ -12,7 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// A mapped file that does not change.
 #[derive(Debug)]
 pub(super) struct ImageFile {
-    file: File,
+    /// Until [`ImageFile::close`].
+    file: Option<File>,
     pages: Reservation,
     len: usize,
 }
@@ -59,7 +61,11 @@ impl ImageFile {
         let pages = Reservation::new(size)?;
         // SAFETY: the range is ours and unused, and the file does not change.
         unsafe { pages.map_file(0, size, Protection::Read, file.as_fd(), 0)? };
-        Ok(ImageFile { file, pages, len })
+        Ok(ImageFile {
+            file: Some(file),
+            pages,
+            len,
+        })
     }
 
     /// Its bytes.
@@ -68,9 +74,15 @@ impl ImageFile {
         unsafe { std::slice::from_raw_parts(self.pages.base(), self.len) }
     }
 
-    /// The file, to map parts of it again. Offsets in it are offsets in [`ImageFile::bytes`].
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    /// The file, to map parts of it again, unless it is closed. Offsets in it are offsets in
+    /// [`ImageFile::bytes`].
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(File::as_fd)
+    }
+
+    /// Closes the file, because nothing of it will be mapped again. What is mapped stays.
+    pub(super) fn close(&mut self) {
+        self.file = None;
     }
 }
 
@@ -83,7 +95,7 @@ mod tests {
         let bytes: Vec<u8> = (0..10_000).map(|i| i as u8).collect();
         let image = ImageFile::copy_of(&bytes).unwrap();
         assert_eq!(image.bytes(), bytes);
-        let mut file = &image.file;
+        let mut file = image.file.as_ref().unwrap();
         let error = std::io::Write::write(&mut file, b"x").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
         // SAFETY: the system chooses an unused range; and it refuses.
@@ -93,7 +105,7 @@ mod tests {
                 PAGE_SIZE,
                 rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
                 rustix::mm::MapFlags::SHARED,
-                image.as_fd(),
+                image.as_fd().unwrap(),
                 0,
             )
         };

@@ -117,6 +117,7 @@ impl TextMapping {
             code: ptr::null(),
         };
         let pages = len.next_multiple_of(PAGE_SIZE);
+        let file = image.as_fd().expect("open until its text is mapped");
         // SAFETY: these granules are ours alone, nothing is mapped there, and nobody changes the file
         // (see `ImageFile`).
         unsafe {
@@ -124,7 +125,7 @@ impl TextMapping {
                 mapping.start - space.range.start(),
                 pages,
                 Protection::ReadExecute,
-                image.as_fd(),
+                file,
                 range.start as u64,
             )?;
         }

@@ -1,10 +1,12 @@
 //! Tests of loaded code, over images made by hand.
 
 use super::*;
+use rustix::fs::StatVfsMountFlags;
 use sarsen_abi::image::{
     CodeKind, FuncEntry, ImageContents, ImageEncoder, ImageError, StubOffsets, TargetDescription,
 };
-use sarsen_abi::types::{CompositeType, FuncType, SubType};
+use sarsen_abi::module::MemoryImage;
+use sarsen_abi::types::{CompositeType, FuncType, IndexType, MemoryType, SubType};
 use sarsen_abi::{DefinedFuncIndex, Features, Module, Settings, TrapCode, TypeIndex};
 use std::fs::File;
 use std::io::Write;
@@ -13,6 +15,18 @@ use std::sync::Arc;
 /// An image of one function that returns `number`, and its stubs, each `ret` alone. `padding` is the
 /// size of the function beyond its code, in bytes.
 fn image(number: u32, padding: usize) -> Vec<u8> {
+    image_with(Vec::new(), number, padding)
+}
+
+/// The same, with memories of a page that begin with these contents.
+fn image_with(memory_images: Vec<Option<MemoryImage>>, number: u32, padding: usize) -> Vec<u8> {
+    let memory = MemoryType {
+        index: IndexType::I32,
+        shared: false,
+        minimum: 1,
+        maximum: None,
+        page_size_log2: 16,
+    };
     let module = Module {
         types: vec![SubType {
             is_final: true,
@@ -24,6 +38,8 @@ fn image(number: u32, padding: usize) -> Vec<u8> {
         }],
         rec_groups: std::iter::once(0..1).collect(),
         funcs: vec![TypeIndex::new(0)],
+        memories: vec![memory; memory_images.len()],
+        memory_images,
         ..Module::default()
     };
     let mut text = vec![0xb8];
@@ -171,7 +187,11 @@ fn text_is_executable_and_never_writable() {
 fn a_file_of_ours_is_mapped_and_one_that_others_may_write_is_copied() {
     let image = image(7, 0);
     for (mode, mapped) in [(0o600, true), (0o666, false)] {
-        let code = load_file(temporary_file(&format!("{mode:o}"), &image, mode)).unwrap();
+        let file = temporary_file(&format!("{mode:o}"), &image, mode);
+        // Where nothing may be executed, a file of ours is copied, too.
+        let flags = rustix::fs::fstatvfs(&file).unwrap().f_flag;
+        let mapped = mapped && !flags.contains(StatVfsMountFlags::NOEXEC);
+        let code = load_file(file).unwrap();
         assert_eq!(call(&code), 7);
         let lines = mappings(code.text());
         assert_eq!(!lines[0].contains("memfd:"), mapped, "{lines:?}");
@@ -179,10 +199,14 @@ fn a_file_of_ours_is_mapped_and_one_that_others_may_write_is_copied() {
 }
 
 #[test]
-fn data_can_be_mapped_again_from_its_file() {
-    let code = load(&image(1, 0)).unwrap();
+fn data_can_be_mapped_again_from_its_file_which_is_closed_if_nobody_will() {
+    let code = load(&image_with(vec![None], 1, 0)).unwrap();
     assert_eq!(code.data(), [7; 5000]);
-    let (file, offset) = code.data_file();
+    assert!(code.data_file().is_none());
+    let (address, bytes) = (0, 0..4096);
+    let contents = MemoryImage { address, bytes };
+    let code = load(&image_with(vec![Some(contents)], 1, 0)).unwrap();
+    let (file, offset) = code.data_file().unwrap();
     let mut bytes = [0; 5000];
     assert_eq!(rustix::io::pread(file, &mut bytes, offset), Ok(5000));
     assert_eq!(bytes, [7; 5000]);

@@ -247,12 +247,12 @@ impl CompiledModule {
     pub(super) fn memory_image(&self, position: usize) -> Option<ImageSource<'_>> {
         let image = self.module.memory_images.get(position)?.as_ref()?;
         let token = self.image_tokens[position].as_ref()?;
-        let (file, offset) = self.code.data_file();
+        let file = self.code.data_file();
         Some(ImageSource {
             token,
             address: image.address,
             bytes: self.data(&image.bytes),
-            file: Some((file, offset + image.bytes.start)),
+            file: file.map(|(file, section)| (file, section + image.bytes.start)),
         })
     }
 
