@@ -26,9 +26,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What an engine's stacks are configured with.
 #[derive(Clone, Debug)]
 pub struct StackConfig {
-    /// The size of a continuation's stack, in bytes; rounded up to pages.
+    /// The size of a continuation's stack, in bytes; rounded up to pages, and at least 32 KiB.
     pub continuation_size: usize,
-    /// The size of the stack of an asynchronous call, in bytes; rounded up to pages.
+    /// The size of the stack of an asynchronous call, in bytes; as above.
     pub async_size: usize,
     /// How many stacks there may be in use at once.
     pub max_stacks: usize,
@@ -73,6 +73,8 @@ const GUARD: usize = PAGE_SIZE;
 pub(super) const MARGIN: usize = 4 << 10;
 /// The smallest stack, in bytes.
 const MIN_SIZE: usize = 32 << 10;
+/// The largest, in bytes: more than the system has room for, and little enough to calculate with.
+const MAX_SIZE: usize = 1 << 60;
 /// How much address space a slab takes at most, in bytes, unless a stack is larger.
 const MAX_SLAB: usize = 64 << 20;
 /// The first slab has room for so many stacks.
@@ -126,7 +128,7 @@ impl StackPool {
     pub fn new(config: &StackConfig) -> StackPool {
         let class = |size: usize| {
             Mutex::new(Class {
-                size: size.max(MIN_SIZE).next_multiple_of(PAGE_SIZE),
+                size: size.clamp(MIN_SIZE, MAX_SIZE).next_multiple_of(PAGE_SIZE),
                 slabs: Vec::new(),
                 made: 0,
                 room: 0,
@@ -301,6 +303,18 @@ mod tests {
                 .iter()
                 .all(|r| r.1 - r.0 <= 64 << 10 && r.1 - r.0 > 60 << 10)
         );
+    }
+
+    #[test]
+    fn stacks_of_a_size_that_no_system_has_are_no_stacks() {
+        for size in [usize::MAX, usize::MAX - PAGE_SIZE + 1, 1 << 63] {
+            let pool = StackPool::new(&StackConfig {
+                continuation_size: size,
+                async_size: size,
+                ..StackConfig::default()
+            });
+            assert!(take(&pool, 1).is_empty());
+        }
     }
 
     #[test]
