@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Roots.
 impl StoreOpaque {
     /// The reference at a root: of use until something allocates.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reference(&self, root: RootIndex) -> Result<u32> {
         if root.store != self.id() {
             return Err(wrong_store());
@@ -190,52 +190,23 @@ impl StoreOpaque {
         at: *mut u8,
         value: &Val,
     ) -> Result<bool> {
-        // SAFETY: a field or element that holds this.
-        unsafe {
-            match (access.holds, value) {
-                (Holds::I8, Val::I32(v)) => at.write(*v as u8),
-                (Holds::I16, Val::I32(v)) => at.cast::<u16>().write(*v as u16),
-                (Holds::I32, Val::I32(v)) => at.cast::<i32>().write(*v),
-                (Holds::I64, Val::I64(v)) => at.cast::<i64>().write(*v),
-                (Holds::F32, Val::F32(v)) => at.cast::<u32>().write(*v),
-                (Holds::F64, Val::F64(v)) => at.cast::<u64>().write(*v),
-                (Holds::AnyRef, Val::AnyRef(v)) => {
-                    let root = v.as_ref().map(Rooted::root);
-                    return self.write_reference(object, access, at, root);
-                }
-                (Holds::ExternRef, Val::ExternRef(v)) => {
-                    let root = v.as_ref().map(Rooted::root);
-                    return self.write_reference(object, access, at, root);
-                }
-                (Holds::FuncRef, Val::FuncRef(func)) => {
-                    let func = match func {
-                        Some(func) => {
-                            self.check_owns(func.store_id())?;
-                            func.as_raw()
-                        }
-                        None => ptr::null(),
-                    };
-                    return Ok(self.vm_mut().heap_mut().write_func(access, at, func));
-                }
-                _ => return Ok(false),
+        let root = match (access.holds, value) {
+            (Holds::AnyRef, Val::AnyRef(v)) => v.as_ref().map(Rooted::root),
+            (Holds::ExternRef, Val::ExternRef(v)) => v.as_ref().map(Rooted::root),
+            (Holds::FuncRef, Val::FuncRef(func)) => {
+                let func = match func {
+                    Some(func) => {
+                        self.check_owns(func.store_id())?;
+                        func.as_raw()
+                    }
+                    None => ptr::null(),
+                };
+                // SAFETY: the caller's promise; the function is of this store.
+                return Ok(unsafe { self.vm_mut().heap_mut().write_func(access, at, func) });
             }
-        }
-        Ok(true)
-    }
-
-    /// As [`StoreOpaque::write_access`], for the reference at a root, or null.
-    ///
-    /// # Safety
-    ///
-    /// As there; the root is of a reference of the hierarchy that is there.
-    #[inline(always)]
-    unsafe fn write_reference(
-        &mut self,
-        object: u32,
-        access: Access,
-        at: *mut u8,
-        root: Option<RootIndex>,
-    ) -> Result<bool> {
+            // SAFETY: the caller's promise.
+            _ => return Ok(unsafe { write_number(access, at, value) }),
+        };
         let reference = match root {
             Some(root) => self.reference(root)?,
             None => 0,
@@ -248,6 +219,28 @@ impl StoreOpaque {
         unsafe { heap.write_access(object, at, reference) };
         Ok(true)
     }
+}
+
+/// Writes a number where an access was found, if it is of the type that is there.
+///
+/// # Safety
+///
+/// As [`StoreOpaque::write_access`].
+#[inline(always)]
+unsafe fn write_number(access: Access, at: *mut u8, value: &Val) -> bool {
+    // SAFETY: a field or element that holds this.
+    unsafe {
+        match (access.holds, value) {
+            (Holds::I8, Val::I32(v)) => at.write(*v as u8),
+            (Holds::I16, Val::I32(v)) => at.cast::<u16>().write(*v as u16),
+            (Holds::I32, Val::I32(v)) => at.cast::<i32>().write(*v),
+            (Holds::I64, Val::I64(v)) => at.cast::<i64>().write(*v),
+            (Holds::F32, Val::F32(v)) => at.cast::<u32>().write(*v),
+            (Holds::F64, Val::F64(v)) => at.cast::<u64>().write(*v),
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Fields and elements of every type.

@@ -292,3 +292,31 @@ fn fields_and_elements_take_the_references_of_their_type_and_no_others() {
     }
     assert!(written > 60, "{written}");
 }
+
+#[test]
+fn a_field_takes_what_is_below_its_type_at_any_depth() {
+    // From the twelfth on, a type's ancestors lie elsewhere.
+    const DEPTHS: usize = 16;
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    let mut types = vec![open_struct(&engine, None, vec![]).unwrap()];
+    while types.len() < DEPTHS {
+        types.push(open_struct(&engine, types.last(), vec![]).unwrap());
+    }
+    let values: Vec<Val> = (types.iter())
+        .map(|ty| {
+            let pre = StructRefPre::new(&mut store, ty.clone());
+            StructRef::new(&mut store, &pre, &[]).unwrap().into()
+        })
+        .collect();
+    for (depth, ty) in types.iter().enumerate() {
+        let field = RefType::new(true, HeapType::ConcreteStruct(ty.clone()));
+        let holder = StructType::new(&engine, [var(ValType::Ref(field))]).unwrap();
+        let pre = StructRefPre::new(&mut store, holder);
+        let holder = StructRef::new(&mut store, &pre, &[Val::null_any_ref()]).unwrap();
+        for (below, value) in values.iter().enumerate() {
+            let is_written = holder.set_field(&mut store, 0, *value).is_ok();
+            assert_eq!(is_written, below >= depth, "{below} as {depth}");
+        }
+    }
+}

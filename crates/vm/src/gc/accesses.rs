@@ -3,9 +3,11 @@
 //!
 //! Made when an object of a type is first accessed, in a form that takes few loads: the header of an
 //! object is compared with that of the object before, as objects of one type often come together.
+//! Whether a reference fits a field of one type is then a look at one word of its type's display, as in
+//! compiled code.
 
 use super::heap::Heap;
-use crate::types::{Defined, Shape};
+use crate::types::{Defined, Registry, Shape};
 use hashbrown::HashMap;
 use sarsen_abi::heap::{HEADER_SIZE, I31_BIT, YOUNG};
 use sarsen_abi::types::{
@@ -13,6 +15,7 @@ use sarsen_abi::types::{
 };
 use sarsen_abi::vmctx::{NO_FUNC_ID, VmFuncRef};
 use sarsen_abi::{TrapCode, TypeId};
+use std::sync::Arc;
 
 /// What a field or element holds, as far as reading it is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +82,8 @@ pub struct Access {
     /// From the beginning of the object, in bytes; of an element, of the first one.
     offset: u32,
     ty: TypeId,
+    /// How many ancestors `ty` has.
+    depth: u8,
     fits: Fits,
     nullable: bool,
     /// What it holds.
@@ -88,10 +93,11 @@ pub struct Access {
 }
 
 impl Access {
-    fn new(field: &FieldType<TypeId>, offset: u32) -> Access {
+    fn new(types: &Registry, field: &FieldType<TypeId>, offset: u32) -> Access {
         let mut access = Access {
             offset,
             ty: TypeId(0),
+            depth: 0,
             fits: Fits::None,
             nullable: false,
             holds: Holds::of(&field.storage),
@@ -109,6 +115,7 @@ impl Access {
                 | HeapType::ConcreteArray(id)
                 | HeapType::ConcreteCont(id) => {
                     access.ty = id;
+                    access.depth = types.depth(id) as u8;
                     Fits::Concrete
                 }
             };
@@ -133,24 +140,30 @@ struct TypeAccess {
 }
 
 impl TypeAccess {
-    fn new(ty: &Defined) -> TypeAccess {
-        let mut made = TypeAccess {
-            id: ty.id.0,
-            size: 0,
+    /// Of no object: none is so large.
+    fn none() -> TypeAccess {
+        TypeAccess {
+            id: 0,
+            size: u32::MAX,
             element_size: 0,
             fields: Box::default(),
             element: None,
-        };
+        }
+    }
+
+    fn new(types: &Registry, ty: &Defined) -> TypeAccess {
+        let mut made = TypeAccess::none();
+        made.id = ty.id.0;
         match &ty.shape {
             Shape::Struct(shape) => {
                 let fields = shape.fields.iter().zip(&shape.layout.fields);
                 made.fields = fields
-                    .map(|(ty, &(offset, _))| Access::new(ty, offset))
+                    .map(|(ty, &(offset, _))| Access::new(types, ty, offset))
                     .collect();
                 made.size = shape.layout.size;
             }
             Shape::Array(shape) => {
-                made.element = Some(Access::new(&shape.element, HEADER_SIZE));
+                made.element = Some(Access::new(types, &shape.element, HEADER_SIZE));
                 made.element_size = shape.layout.slot.size();
             }
             Shape::Func(_) | Shape::Cont(_) => {}
@@ -160,12 +173,20 @@ impl TypeAccess {
 }
 
 /// The types of which objects were accessed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Accesses {
-    types: Vec<TypeAccess>,
-    by_id: HashMap<u32, usize>,
-    /// Where the latest is in `types`.
-    recent: usize,
+    by_id: HashMap<u32, Arc<TypeAccess>>,
+    /// The latest.
+    recent: Arc<TypeAccess>,
+}
+
+impl Accesses {
+    pub(super) fn new() -> Accesses {
+        Accesses {
+            by_id: HashMap::new(),
+            recent: Arc::new(TypeAccess::none()),
+        }
+    }
 }
 
 impl Heap {
@@ -181,15 +202,14 @@ impl Heap {
         reference: u32,
         index: usize,
     ) -> Result<Option<(Access, *mut u8)>, TrapCode> {
-        let object = self.check(reference, u64::from(HEADER_SIZE))?;
+        let (object, room) = self.check_object(reference)?;
         // SAFETY: a header in the heap, aligned.
-        let [id, word] = unsafe { object.cast::<[u32; 2]>().read() };
+        let [id, size] = unsafe { object.cast::<[u32; 2]>().read() };
         let ty = self.type_access(reference, id)?;
-        let (size, access) = (ty.size, ty.fields.get(index).copied());
-        if size != word {
+        if ty.size != size || size > room {
             return Err(TrapCode::HeapCorruption);
         }
-        self.check(reference, u64::from(word))?;
+        let access = ty.fields.get(index).copied();
         // SAFETY: the object lies in the heap as a whole, and its fields in it.
         Ok(access.map(|access| (access, unsafe { object.add(access.offset as usize) })))
     }
@@ -207,7 +227,7 @@ impl Heap {
         reference: u32,
         index: u32,
     ) -> Result<(Access, *mut u8), TrapCode> {
-        let object = self.check(reference, u64::from(HEADER_SIZE))?;
+        let (object, room) = self.check_object(reference)?;
         // SAFETY: a header in the heap, aligned.
         let [id, length] = unsafe { object.cast::<[u32; 2]>().read() };
         let ty = self.type_access(reference, id)?;
@@ -217,7 +237,9 @@ impl Heap {
             return Err(TrapCode::ArrayOutOfBounds);
         }
         let start = u64::from(access.offset) + u64::from(index) * element_size;
-        self.check(reference, start + element_size)?;
+        if start + element_size > u64::from(room) {
+            return Err(TrapCode::HeapCorruption);
+        }
         // SAFETY: the array lies in the heap up to the element's end.
         let at = unsafe { object.add(start as usize) };
         Ok((access, at))
@@ -226,29 +248,24 @@ impl Heap {
     /// How objects of the type with this id, to one of which `reference` leads, are accessed.
     #[inline(always)]
     fn type_access(&mut self, reference: u32, id: u32) -> Result<&TypeAccess, TrapCode> {
-        let recent = self.accesses.types.get(self.accesses.recent);
-        if recent.is_none_or(|ty| ty.id != id) {
+        if self.accesses.recent.id != id {
             self.find_access(reference)?;
         }
-        Ok(&self.accesses.types[self.accesses.recent])
+        Ok(&self.accesses.recent)
     }
 
     #[cold]
     #[inline(never)]
     fn find_access(&mut self, reference: u32) -> Result<(), TrapCode> {
-        let (ty, _) = self.object(reference)?;
-        let id = ty.id.0;
-        let known = match self.accesses.by_id.get(&id) {
-            Some(&known) => known,
-            None => {
-                let made = TypeAccess::new(self.object(reference)?.0);
-                self.accesses.types.push(made);
-                let known = self.accesses.types.len() - 1;
-                self.accesses.by_id.insert(id, known);
-                known
-            }
-        };
-        self.accesses.recent = known;
+        let id = self.object(reference)?.0.id.0;
+        if let Some(known) = self.accesses.by_id.get(&id) {
+            self.accesses.recent = Arc::clone(known);
+            return Ok(());
+        }
+        let registry = Arc::clone(&self.registry);
+        let made = Arc::new(TypeAccess::new(&registry, self.object(reference)?.0));
+        self.accesses.by_id.insert(id, Arc::clone(&made));
+        self.accesses.recent = made;
         Ok(())
     }
 
@@ -260,7 +277,7 @@ impl Heap {
             _ if reference == 0 => access.nullable,
             Fits::Concrete if reference & I31_BIT == 0 => {
                 let own = self.type_of(reference);
-                own.is_ok_and(|own| self.is_type(own, access.ty))
+                own.is_ok_and(|own| self.is_of(own, access))
             }
             Fits::Concrete | Fits::None => false,
             Fits::Abstract(heap) => {
@@ -273,10 +290,11 @@ impl Heap {
         }
     }
 
-    /// Whether `own` is `wanted` or below it.
+    /// Whether `own` is the type of an [`Access`] with one type, or below it.
     #[inline(always)]
-    fn is_type(&self, own: TypeId, wanted: TypeId) -> bool {
-        own == wanted || self.registry.is_subtype(own, wanted)
+    fn is_of(&self, own: TypeId, access: Access) -> bool {
+        let depth = usize::from(access.depth);
+        self.registry.is_subtype_at(own, access.ty, depth)
     }
 
     /// The function where an [`Access`] of one was found, or null; `None` when the number there is none.
@@ -311,7 +329,7 @@ impl Heap {
         let fits = match (access.fits, ty) {
             (Fits::All, _) => true,
             (_, None) => access.nullable,
-            (Fits::Concrete, Some(own)) => self.is_type(own, access.ty),
+            (Fits::Concrete, Some(own)) => self.is_of(own, access),
             (Fits::Abstract(heap), Some(_)) => heap == AbstractHeapType::Func,
             (Fits::None, Some(_)) => false,
         };

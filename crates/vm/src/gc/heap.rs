@@ -27,7 +27,7 @@ use super::world::{HostError, Roots};
 use crate::stack::FrameMaps;
 use crate::types::Registry;
 use sarsen_abi::TrapCode;
-use sarsen_abi::heap::{ALIGNMENT, FIRST, YOUNG};
+use sarsen_abi::heap::{ALIGNMENT, FIRST, HEADER_SIZE, YOUNG};
 use sarsen_abi::vmctx::VmStoreCtx;
 use std::fmt;
 use std::ptr::NonNull;
@@ -119,7 +119,7 @@ impl Heap {
             patience: 0,
             remembered: Remembered::new(),
             shapes: Shapes::new(registry),
-            accesses: Accesses::default(),
+            accesses: Accesses::new(),
             externs: Externs::default(),
             funcs: Funcs::new(),
             handles: Handles::default(),
@@ -219,17 +219,33 @@ impl Heap {
     /// this heap.
     #[inline(always)]
     pub(super) fn check(&self, at: u32, size: u64) -> Result<*mut u8, TrapCode> {
-        let (start, end) = if at >= YOUNG {
-            (YOUNG, self.young_end())
-        } else {
-            (FIRST, self.old_end())
-        };
-        let inside = at >= start && u64::from(at) + size <= u64::from(end);
-        if !inside || !at.is_multiple_of(ALIGNMENT) {
+        let (object, room) = self.check_object(at)?;
+        if size > u64::from(room) {
             return Err(TrapCode::HeapCorruption);
         }
-        // SAFETY: objects lie in the range.
-        Ok(unsafe { self.base().add(at as usize) })
+        Ok(object)
+    }
+
+    /// Where the object at `at` is, if one with a header can lie there, and how many bytes there are from
+    /// there to the end of the objects: its size is still to be compared with them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::check`].
+    #[inline(always)]
+    pub(super) fn check_object(&self, at: u32) -> Result<(*mut u8, u32), TrapCode> {
+        let end = if at >= YOUNG {
+            self.young_end()
+        } else {
+            self.old_end()
+        };
+        match end.checked_sub(at) {
+            Some(room) if room >= HEADER_SIZE && at >= FIRST && at.is_multiple_of(ALIGNMENT) => {
+                // SAFETY: objects lie in the range.
+                Ok((unsafe { self.base().add(at as usize) }, room))
+            }
+            _ => Err(TrapCode::HeapCorruption),
+        }
     }
 
     /// How many collections there were: of the nursery, and of all.

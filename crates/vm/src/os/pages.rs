@@ -133,6 +133,7 @@ impl Reservation {
     }
 
     /// The first byte.
+    #[inline]
     pub(crate) fn base(&self) -> *mut u8 {
         self.base.as_ptr()
     }

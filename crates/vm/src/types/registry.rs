@@ -274,6 +274,13 @@ impl Registry {
         self.rows.is_subtype(actual, expected)
     }
 
+    /// As [`Registry::is_subtype`], where it is known at which depth `expected` lies
+    /// ([`Registry::depth`]).
+    #[inline]
+    pub fn is_subtype_at(&self, actual: TypeId, expected: TypeId, depth: usize) -> bool {
+        self.rows.is_subtype_at(actual, expected, depth)
+    }
+
     /// How many types are registered.
     pub fn len(&self) -> usize {
         self.lock().types

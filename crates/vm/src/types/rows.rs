@@ -124,11 +124,13 @@ impl Rows {
         Ok(())
     }
 
+    #[inline]
     fn exists(&self, id: TypeId) -> bool {
         let at = id.0 as usize;
         id.0.is_multiple_of(ROW_SIZE) && at < self.accessible.load(Ordering::Acquire)
     }
 
+    #[inline]
     fn row(&self, id: TypeId) -> Option<&TypeRow> {
         let rows = self.rows.base().cast::<TypeRow>();
         let at = (id.0 / ROW_SIZE) as usize;
@@ -209,6 +211,7 @@ impl Rows {
     }
 
     /// The ancestor of `id` at depth `at`, or zero.
+    #[inline]
     fn ancestor(&self, id: TypeId, at: usize) -> u32 {
         let entry = if at < SHALLOW {
             self.row(id).map(|row| &row.display[at])
@@ -220,8 +223,13 @@ impl Rows {
 
     /// Whether `expected` is `actual` or one of its ancestors.
     pub(super) fn is_subtype(&self, actual: TypeId, expected: TypeId) -> bool {
-        let ancestor = self.ancestor(actual, self.depth(expected));
-        actual == expected || (ancestor == expected.0 && ancestor != 0)
+        self.is_subtype_at(actual, expected, self.depth(expected))
+    }
+
+    /// As [`Rows::is_subtype`], where it is known at which depth `expected` lies.
+    #[inline]
+    pub(super) fn is_subtype_at(&self, actual: TypeId, expected: TypeId, depth: usize) -> bool {
+        actual == expected || (expected.0 != 0 && self.ancestor(actual, depth) == expected.0)
     }
 
     /// The group of a type and its position there.

@@ -2,6 +2,7 @@
 //! neither panics nor goes where nothing is.
 
 use super::*;
+use sarsen_abi::TrapCode;
 use sarsen_abi::heap::HEADER_SIZE;
 
 /// Whether a collection finds damage.
@@ -45,4 +46,63 @@ fn a_remembered_slot_that_is_none_is_damage() {
     assert!(wrong(|_| 0x8000), "before the first object");
     assert!(wrong(|_| 0x8000_0000), "where nothing is");
     assert!(wrong(|_| (4 << 30) + 8), "in the guard");
+}
+
+/// Writes the header of an object.
+fn forge(stage: &mut Stage, at: u32, header: [u32; 2]) {
+    // SAFETY: an object, aligned.
+    unsafe {
+        let object = stage.heap.base().add(at as usize);
+        object.cast::<[u32; 2]>().write(header);
+    }
+}
+
+#[test]
+fn the_host_accesses_no_object_that_is_damaged() {
+    let mut stage = Stage::new(&config(), 0, usize::MAX);
+    let (node, bytes) = (stage.node(1, 0, 0), stage.array(BYTES, 8).unwrap());
+    let (node_id, bytes_id) = (stage.ty(NODE).0, stage.ty(BYTES).0);
+    let size = 24;
+    let node_found = |stage: &mut Stage| Ok(()) == stage.heap.struct_access(node, 2).map(drop);
+    let bytes_found = |stage: &mut Stage| Ok(()) == stage.heap.array_access(bytes, 7).map(drop);
+    let wrong = [
+        [0, 0],
+        [0, u32::MAX],
+        [u32::MAX, u32::MAX],
+        [node_id, size - 8],
+        [node_id, u32::MAX],
+        [node_id + 1, size],
+        [bytes_id, 0],
+        [bytes_id, u32::MAX],
+    ];
+    // Before anything was accessed, and after.
+    for _ in 0..2 {
+        for header in wrong {
+            forge(&mut stage, node, header);
+            assert!(!node_found(&mut stage), "{header:x?}");
+        }
+        forge(&mut stage, node, [node_id, size]);
+        assert!(node_found(&mut stage));
+    }
+    for header in [
+        [0, 8],
+        [u32::MAX, 8],
+        [node_id, size],
+        [bytes_id, 7],
+        [bytes_id + 1, 8],
+    ] {
+        forge(&mut stage, bytes, header);
+        assert!(!bytes_found(&mut stage), "{header:x?}");
+    }
+    forge(&mut stage, bytes, [bytes_id, u32::MAX]);
+    assert!(bytes_found(&mut stage));
+    let beyond = stage.heap.array_access(bytes, 8).map(drop);
+    assert_eq!(beyond, Err(TrapCode::HeapCorruption), "the heap ends there");
+    forge(&mut stage, bytes, [bytes_id, 8]);
+    assert!(bytes_found(&mut stage));
+    // The end of the young objects, of the old ones, and where none are.
+    for reference in [bytes + 16, bytes + 8, node + 4, 0x8000, 0x2_0000, !7] {
+        let found = stage.heap.struct_access(reference, 0).map(drop);
+        assert_eq!(found, Err(TrapCode::HeapCorruption), "{reference:x}");
+    }
 }
