@@ -2,6 +2,7 @@
 
 use crate::instance;
 use sarsen::{Engine, Func, FuncType, Store, TypeError, V128, Val, ValRaw, ValType};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const MANY: &str = r#"(module
   (func (export "mix") (param i32 i64 f32 f64) (result f64 f32 i64 i32)
@@ -195,6 +196,12 @@ fn function_references_are_passed_checked_and_returned() {
     assert!(error.downcast_ref::<TypeError>().is_some(), "{error}");
     let nine = Func::wrap(&mut store, || 9);
     assert_eq!(call.call(&mut store, nine).unwrap(), 9);
+    let call_or_not = instance
+        .get_typed_func::<Option<Func>, i32>(&mut store, "call")
+        .unwrap();
+    assert_eq!(call_or_not.call(&mut store, Some(one)).unwrap(), 1);
+    let error = call_or_not.call(&mut store, None).unwrap_err();
+    assert!(error.downcast_ref::<TypeError>().is_some(), "{error}");
 
     let maybe = instance
         .get_typed_func::<Option<Func>, Option<Func>>(&mut store, "maybe")
@@ -213,11 +220,36 @@ fn function_references_are_passed_checked_and_returned() {
 }
 
 #[test]
-#[should_panic(expected = "object used with the wrong store")]
-fn a_function_of_another_store_is_not_called() {
-    let (_store, instance_a) = instance(MANY);
-    let (mut other, _) = instance(MANY);
-    instance_a.get_func(&mut other, "nothing");
+fn a_function_of_another_store_is_not_used() {
+    let (mut store, instance) = instance(MANY);
+    let nothing = instance.get_func(&mut store, "nothing").unwrap();
+    let typed = nothing.typed::<(), ()>(&store).unwrap();
+    let ty = nothing.ty(&store);
+    let engine = store.engine().clone();
+    type Use<'a> = &'a dyn Fn(&mut Store<()>);
+    let uses: [Use<'_>; 9] = [
+        &|other| _ = instance.get_func(other, "nothing"),
+        &|other| _ = instance.get_typed_func::<(), ()>(other, "nothing"),
+        &|other| _ = nothing.call(other, &[], &mut []),
+        // SAFETY: it has neither parameters nor results.
+        &|other| _ = unsafe { nothing.call_unchecked(other, &mut []) },
+        &|other| _ = nothing.typed::<(), ()>(other),
+        &|other| _ = nothing.ty(other),
+        &|other| _ = nothing.matches_ty(other, &ty),
+        &|other| _ = nothing.to_raw(other),
+        &|other| _ = typed.call(other, ()),
+    ];
+    for (at, used) in uses.iter().enumerate() {
+        let mut other = Store::new(&engine, ());
+        let refused = catch_unwind(AssertUnwindSafe(|| used(&mut other)));
+        let Err(panic) = refused else {
+            panic!("use {at} is not refused");
+        };
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+        assert_eq!(message, Some("object used with the wrong store"), "{at}");
+    }
+    typed.call(&mut store, ()).unwrap();
 }
 
 #[test]
