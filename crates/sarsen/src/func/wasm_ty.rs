@@ -28,6 +28,7 @@ use sarsen_vm::types::{Registry, matching};
 /// | `Option<Rooted<ExternRef>>`, `Rooted<ExternRef>` | `externref`, `(ref extern)` |
 /// | `Option<Rooted<AnyRef>>`, `Rooted<AnyRef>` | `anyref`, `(ref any)` |
 /// | [`EqRef`](crate::EqRef), [`StructRef`](crate::StructRef), [`ArrayRef`](crate::ArrayRef) likewise | `eqref`, `structref`, `arrayref` |
+/// | [`ExnRef`](crate::ExnRef), [`ContRef`](crate::ContRef) likewise | `exnref`, `contref` |
 /// | `Option<I31>`, [`I31`] | `i31ref`, `(ref i31)` |
 ///
 /// Instead of [`Rooted`] there may be an [`OwnedRooted`].

@@ -2,10 +2,11 @@
 //!
 //! A trap ends the whole activation, whatever continuations its code ran on: their stacks are recycled.
 //!
-//! Two ways lead here (drawn in `arch/x86_64.rs`): `raise`, after a builtin or a host function has
-//! recorded a [`Reason`] in the store; and `after_fault`, by which the signal handler leaves. Both run
-//! on the native stack, and the abandoned frames still stand: a backtrace is captured from them.
-//! Then execution goes on at the exceptional edge of the activation's entry stub.
+//! Three ways lead here (the first two are drawn in `arch/x86_64.rs`): `raise`, after a builtin or a host
+//! function has recorded a [`Reason`] in the store; `after_fault`, by which the signal handler leaves; and
+//! `throw_on_stack`, where a continuation goes on that is resumed with an exception. All run on the native
+//! stack, and the abandoned frames still stand: a backtrace is captured from them. Then execution goes on
+//! where an exception is caught, or else at the exceptional edge of the activation's entry stub.
 //!
 //! # Which faults are traps
 //!

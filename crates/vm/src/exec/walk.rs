@@ -31,7 +31,7 @@
 //! from frame to frame of a stack, up to the entry stub's: an iterator asserts that before it reads, so it never
 //! reads outside of the stack.
 //!
-//! Callers: `backtrace`, `landing`, `roots`.
+//! Callers: `backtrace`, `landing`, `roots`, `throw`.
 
 use crate::code::{self, CodeAt};
 use crate::instance::Store;
