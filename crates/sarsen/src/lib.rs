@@ -36,6 +36,20 @@
 //! ([`Store::set_fuel`]) or epochs ([`Store::set_epoch_deadline`]), how deep by
 //! [`Config::max_wasm_stack`].
 //!
+//! # Signals
+//!
+//! Many traps begin as faults. When WebAssembly is first run, handlers of `SIGSEGV`, `SIGILL` and `SIGFPE` are
+//! installed for the process, and each thread that runs it gets an alternate stack of 64 KiB, unless it has one as
+//! large. What is no trap goes to the handler that was there before. Of a program with signal handlers of its own this
+//! asks:
+//!
+//! - A handler of one of these signals that is installed later passes on what it does not know.
+//! - Handlers of all other signals are installed with `SA_ONSTACK`. Continuations and asynchronous calls run on stacks
+//!   of their own, and the guest decides how much of one is left: without that flag, the system ends the process
+//!   where a handler finds no room.
+//! - WebAssembly is not run by destructors of thread-local variables: the thread has no alternate stack any more, and
+//!   where a continuation's stack overflows, the system ends the process.
+//!
 //! # Features
 //!
 //! `compile` (default) contains the compiler; without it, only precompiled images can be loaded.

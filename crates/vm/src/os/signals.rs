@@ -322,7 +322,7 @@ struct AlternateStack {
 /// was there before is restored when the thread ends.
 ///
 /// Does nothing when the system refuses, or when the thread is ending already: then handlers run on
-/// the interrupted stack, where compiled code always leaves room for them.
+/// the interrupted stack. Compiled code always leaves room for them on a thread's own, but not on one of the pool.
 pub(crate) fn ensure_alternate_stack() {
     thread_local! {
         static STACK: OnceCell<Option<AlternateStack>> = const { OnceCell::new() };
