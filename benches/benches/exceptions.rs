@@ -6,18 +6,20 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use sarsen::{Engine, Instance, Module, Store, TypedFunc};
 
-/// `throw` unwinds so many frames and the one that throws; the calls are indirect, so that nothing is
-/// inlined. The others call without throwing.
+/// `throw` unwinds so many frames and the one that throws; the calls are indirect, and may be of more
+/// functions than are guessed, so that nothing is inlined. The others call without throwing.
 const MODULE: &str = r#"(module
   (type $t (func (param i32)))
   (tag $e (param i32))
-  (table funcref (elem $throw $deep $nothing $handles))
+  (table funcref (elem $throw $deep $nothing $handles $some $unused))
   (func $throw (type $t) (throw $e (local.get 0)))
   (func $deep (type $t)
     (if (i32.gt_s (local.get 0) (i32.const 1))
       (then (call_indirect (type $t) (i32.sub (local.get 0) (i32.const 1)) (i32.const 1)))
       (else (call_indirect (type $t) (local.get 0) (i32.const 0)))))
   (func $nothing (type $t))
+  (func $some (type $t) (global.set $sum (i32.add (global.get $sum) (local.get 0))))
+  (func $unused (type $t))
   (func $handles (type $t)
     (block $h (result i32)
       (try_table (catch $e $h) (call_indirect (type $t) (local.get 0) (i32.const 2)))
@@ -117,6 +119,17 @@ fn call_with_handlers(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn call_in_a_handler_around_the_loop(bencher: Bencher<'_, '_>) {
     rounds(bencher, "in loop", 0, 2);
+}
+
+/// As the two before, of a callee that does something: it adds to a global.
+#[divan::bench]
+fn call_of_work_without_handlers(bencher: Bencher<'_, '_>) {
+    rounds(bencher, "call", 0, 4);
+}
+
+#[divan::bench]
+fn call_of_work_in_a_handler_around_the_loop(bencher: Bencher<'_, '_>) {
+    rounds(bencher, "in loop", 0, 4);
 }
 
 /// A callee that cannot throw, without a handler around the loop and with one.
