@@ -495,12 +495,15 @@ where
                 let vals = read_arguments(&mut store.as_mut().opaque, ty.as_abi(), values);
                 let vals = NonNull::from(Box::leak(Box::new(vals)));
                 let (params, results) = (*vals.as_ptr()).split_at_mut(ty.as_abi().params.len());
-                let future = (dynamic.func)(Caller::new(store, host), params, results);
-                Dynamic {
-                    future: Fused::new(future),
+                // Made first: the closure may panic.
+                let mut writes = Dynamic {
+                    future: Fused(None),
                     vals,
                     ty,
-                }
+                };
+                let future = (dynamic.func)(Caller::new(store, host), params, results);
+                writes.future = Fused::new(future);
+                writes
             })
         }
     }
