@@ -12,6 +12,7 @@ mod generate;
 mod host;
 mod machine;
 mod program;
+mod shrink;
 mod text;
 
 use host::{Host, World};
@@ -205,25 +206,25 @@ impl Guest {
 
     /// Whether the exception that was thrown is the one that is expected.
     fn check(&mut self, expected: &Exception) -> Result<(), String> {
-        let Some(thrown) = self.store.take_pending_exception() else {
+        // It keeps what it carries alive, as long as its handle is there.
+        let mut scope = RootScope::new(&mut self.store);
+        let Some(thrown) = scope.as_context_mut().take_pending_exception() else {
             return Err("no exception is pending".to_owned());
         };
         let (instance, number) = expected.tag;
         let tag = match instance {
             Some(instance) => {
-                let tag = self.instances[instance].get_tag(&mut self.store, &format!("t{number}"));
+                let tag = self.instances[instance].get_tag(&mut scope, &format!("t{number}"));
                 tag.expect("it is exported")
             }
             None => self.world.tags[number],
         };
-        let found = thrown.tag(&mut self.store).map_err(|e| e.to_string())?;
-        if !Tag::eq(&found, &tag, &self.store) {
+        let found = thrown.tag(&mut scope).map_err(|e| e.to_string())?;
+        if !Tag::eq(&found, &tag, &scope) {
             return Err("another tag".to_owned());
         }
         for (index, value) in expected.values.iter().enumerate() {
-            let found = thrown
-                .field(&mut self.store, index)
-                .map_err(|e| e.to_string())?;
+            let found = thrown.field(&mut scope, index).map_err(|e| e.to_string())?;
             let same = match value {
                 Value::Number(number) => found.i32() == Some(*number),
                 Value::Object(object) => {
@@ -265,19 +266,20 @@ fn imported_tags(store: &mut Store<Host>, program: &Program) -> sarsen::Result<V
 /// Runs the program of a seed in both, and compares. Adds up what happened.
 fn compare(engine: &Engine, seed: u64, counts: &mut Counts) {
     let program = Arc::new(generate::program(seed));
-    let text = text::module(&program);
-    if let Err(difference) = difference(engine, &program, &text, counts) {
-        panic!("program {seed}: {difference}\n{text}");
-    }
+    let Err(first) = difference(engine, &program, counts) else {
+        return;
+    };
+    let program = shrink::shrink(program, |program| {
+        difference(engine, program, &mut Counts::new()).is_err()
+    });
+    let left = difference(engine, &program, &mut Counts::new());
+    let (text, host) = (text::module(&program), &program.functions[GUESTS..]);
+    panic!("program {seed}: {first}\nless of it: {left:?}\n{text}\nThe host's: {host:#?}");
 }
 
-fn difference(
-    engine: &Engine,
-    program: &Arc<Program>,
-    text: &str,
-    counts: &mut Counts,
-) -> Result<(), String> {
-    let mut guest = Guest::new(engine, program, text).map_err(|error| format!("{error:?}"))?;
+fn difference(engine: &Engine, program: &Arc<Program>, counts: &mut Counts) -> Result<(), String> {
+    let text = text::module(program);
+    let mut guest = Guest::new(engine, program, &text).map_err(|error| format!("{error:?}"))?;
     let mut machine = Machine::new(program);
     for call in calls(program) {
         let input = call.number as i32;
@@ -288,15 +290,20 @@ fn difference(
         }
         let expected = machine.call(&call);
         let found = guest.call(program, &call);
+        let said = || match &found {
+            Some(Err(error)) => format!("{error:#}"),
+            other => format!("{other:?}"),
+        };
         let at = |what: String| format!("{call:?}: {what}");
         let log = guest.store.data_mut().end_call();
         if log != machine.log {
             let same = log.iter().zip(&machine.log).take_while(|(a, b)| a == b);
             return Err(at(format!(
-                "after {} numbers that are the same it says {:?}, not {:?} ({expected:?}, {found:?})",
+                "after {} numbers that are the same it says {:?}, not {:?} ({expected:?}, {})",
                 same.count(),
                 log.len(),
                 machine.log.len(),
+                said(),
             )));
         }
         machine.log.clear();
@@ -315,7 +322,7 @@ fn difference(
             _ => false,
         };
         if !same {
-            return Err(at(format!("{expected:?}, but {found:?}")));
+            return Err(at(format!("{expected:?}, but {}", said())));
         }
         let fuel = guest.world.fuel.get(&mut guest.store).i32();
         if fuel != Some(machine.fuel) {

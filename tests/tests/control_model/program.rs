@@ -38,6 +38,9 @@ pub(crate) enum Kind {
     Switch,
 }
 
+/// Kinds whose types are not recursive, so that Rust has them too.
+pub(crate) const PLAIN_KINDS: [Kind; 2] = [Kind::Nothing, Kind::Number];
+
 impl Kind {
     pub(crate) const ALL: [Kind; 5] = [
         Kind::Nothing,
@@ -92,7 +95,7 @@ const fn tag(params: &'static [Ty], resumed: Kind, is_imported: bool) -> Tag {
     }
 }
 
-pub(crate) const TAGS: [Tag; 9] = [
+pub(crate) const TAGS: [Tag; 11] = [
     tag(&[], Kind::Nothing, false),
     // These two are one in some programs.
     tag(&[Ty::I32], Kind::Number, true),
@@ -103,6 +106,8 @@ pub(crate) const TAGS: [Tag; 9] = [
     tag(&[], Kind::Number, false),
     tag(&[], Kind::Number, true),
     tag(&[Ty::Cont(Kind::Number)], Kind::Nothing, false),
+    tag(&[Ty::I64], Kind::Object, false),
+    tag(&[], Kind::Switch, false),
 ];
 
 /// The kind of each function.
@@ -146,6 +151,7 @@ pub(crate) const SLOTS: usize = 3;
 pub(crate) type Body = Vec<Node>;
 pub(crate) type LabelId = usize;
 
+#[derive(Clone, Debug)]
 pub(crate) enum Node {
     /// Tells the host the number.
     Log(i32),
@@ -205,7 +211,7 @@ pub(crate) enum Node {
 }
 
 /// Where the function of a new continuation comes from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
     Own(usize),
     /// From the table in common: an instance and a function.
@@ -215,7 +221,7 @@ pub(crate) enum Source {
 
 /// Where a continuation is kept. The host's table is that of the first instance, its cell is the global of the
 /// second, and its global a variable.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     Global,
     Table(usize),
@@ -225,7 +231,7 @@ pub(crate) enum Place {
     Object,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum How {
     Direct,
     Tail,
@@ -233,6 +239,7 @@ pub(crate) enum How {
     Table(usize),
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Resume {
     pub(crate) label: LabelId,
     pub(crate) kind: Kind,
@@ -244,7 +251,7 @@ pub(crate) struct Resume {
     pub(crate) clauses: Vec<Clause>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
     Values,
     Throw(usize),
@@ -252,12 +259,14 @@ pub(crate) enum Mode {
     ThrowRef,
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Clause {
     pub(crate) tag: usize,
     /// What to do when it is suspended; without, the clause is for switches.
     pub(crate) body: Option<Body>,
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Catch {
     pub(crate) tag: Option<usize>,
     pub(crate) by_reference: bool,
@@ -278,6 +287,7 @@ pub(crate) struct Call {
     pub(crate) is_plain: bool,
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) functions: Vec<Body>,
     /// Whether the two imported tags are one.

@@ -1,8 +1,8 @@
 //! A program as a module in the text format.
 
 use super::program::{
-    Body, Catch, Clause, FUNCTIONS, GUESTS, How, INSTANCES, Kind, LabelId, Mode, Node, Place,
-    Program, Resume, SLOTS, Source, TAGS, Ty, table_index,
+    Body, Catch, Clause, FUNCTIONS, GUESTS, How, INSTANCES, Kind, LabelId, Mode, Node, PLAIN_KINDS,
+    Place, Program, Resume, SLOTS, Source, TAGS, Ty, table_index,
 };
 use std::fmt::Write as _;
 
@@ -36,15 +36,16 @@ impl Text {
     }
 
     fn declarations(&mut self) {
+        for kind in PLAIN_KINDS {
+            self.types_of(kind);
+        }
         self.line(
             "(rec (type $object (struct (field $n (mut i32)) (field $k (mut (ref null $k0)))))",
         );
         for kind in Kind::ALL {
-            let (number, params) = (kind as usize, types(kind.params()));
-            self.line(format!(
-                "(type $f{number} (func (param {params}) (result i32)))
-                 (type $k{number} (cont $f{number}))"
-            ));
+            if !PLAIN_KINDS.contains(&kind) {
+                self.types_of(kind);
+            }
         }
         let field = |kind: Kind| format!("(field (mut (ref null $k{})))", kind as usize);
         let fields = Kind::ALL.map(field).join(" ");
@@ -93,6 +94,14 @@ impl Text {
         self.line(format!(
             "(elem (table $functions) (offset (global.get $base)) func {})",
             functions.join(" ")
+        ));
+    }
+
+    fn types_of(&mut self, kind: Kind) {
+        let (number, params) = (kind as usize, types(kind.params()));
+        self.line(format!(
+            "(type $f{number} (func (param {params}) (result i32)))
+             (type $k{number} (cont $f{number}))"
         ));
     }
 

@@ -14,7 +14,7 @@ use sarsen::{
     AnyRef, AsContextMut, AsyncRequiredError, Caller, ConsumedError, ContRef, ContType, Error,
     ExnRef, ExnRefPre, ExnType, Func, FuncType, Global, OwnedRooted, Ref, Result, Rooted, Store,
     StoreContextMut, StructRef, StructRefPre, StructType, Suspend, Table, Tag, ThrownException,
-    Trap, V128, Val, WasmBacktrace,
+    Trap, V128, Val, WasmBacktrace, WasmParams,
 };
 use std::fmt;
 use std::pin::Pin;
@@ -96,30 +96,38 @@ pub(crate) fn frames(backtrace: &WasmBacktrace) -> usize {
     backtrace.frames().len() + omitted
 }
 
-/// A function of the host, as WebAssembly has it.
+/// A function of the host, as WebAssembly has it: of types that are known in Rust, where there are such.
 pub(crate) fn func(store: &mut Store<Host>, ty: FuncType, function: usize, waits: bool) -> Func {
-    if waits {
-        return Func::new_async(
-            store,
-            ty,
-            move |mut caller: Caller<'_, Host>, args, results| {
-                Box::new(async move {
-                    let result = call(caller.as_context_mut(), function, true, args).await?;
-                    results[0] = Val::I32(result);
-                    Ok(())
-                })
-            },
-        );
-    }
-    Func::new(
-        store,
-        ty,
-        move |mut caller: Caller<'_, Host>, args, results| {
-            let result = now(call(caller.as_context_mut(), function, false, args))?;
+    match (FUNCTIONS[function], waits) {
+        (Kind::Nothing, false) => Func::wrap(store, move |mut caller: Caller<'_, Host>| {
+            now(call(caller.as_context_mut(), function, false, &[]))
+        }),
+        (Kind::Number, false) => Func::wrap(store, move |mut caller: Caller<'_, Host>, n: i32| {
+            let arguments = [Val::I32(n)];
+            now(call(caller.as_context_mut(), function, false, &arguments))
+        }),
+        (Kind::Nothing, true) => Func::wrap_async(store, move |mut caller, (): ()| {
+            Box::new(async move { call(caller.as_context_mut(), function, true, &[]).await })
+        }),
+        (Kind::Number, true) => Func::wrap_async(store, move |mut caller, (n,): (i32,)| {
+            Box::new(async move {
+                let arguments = [Val::I32(n)];
+                call(caller.as_context_mut(), function, true, &arguments).await
+            })
+        }),
+        (_, false) => Func::new(store, ty, move |mut caller, arguments, results| {
+            let result = now(call(caller.as_context_mut(), function, false, arguments))?;
             results[0] = Val::I32(result);
             Ok(())
-        },
-    )
+        }),
+        (_, true) => Func::new_async(store, ty, move |mut caller, arguments, results| {
+            Box::new(async move {
+                let result = call(caller.as_context_mut(), function, true, arguments).await?;
+                results[0] = Val::I32(result);
+                Ok(())
+            })
+        }),
+    }
 }
 
 /// Calls a function of the host.
@@ -500,15 +508,33 @@ impl<'a> Activation<'a> {
             How::Tail => unreachable!("in WebAssembly"),
         };
         let func = self.table_func(instance, function);
-        let mut results = [Val::I32(0)];
-        match self.waits {
-            true => {
-                func.call_async(&mut self.store, &arguments, &mut results)
-                    .await?
-            }
-            false => func.call(&mut self.store, &arguments, &mut results)?,
-        }
-        self.mix(results[0].unwrap_i32());
+        let result = match arguments[..] {
+            [] if self.one_way() => self.call_typed(func, ()).await?,
+            [Val::I32(number)] if self.one_way() => self.call_typed(func, number).await?,
+            _ => self.call_untyped(func, &arguments).await?,
+        };
+        self.mix(result);
         Ok(())
+    }
+
+    async fn call_typed<Params: WasmParams + Send>(
+        &mut self,
+        func: Func,
+        params: Params,
+    ) -> Result<i32> {
+        let func = func.typed::<Params, i32>(&self.store)?;
+        match self.waits {
+            true => func.call_async(&mut self.store, params).await,
+            false => func.call(&mut self.store, params),
+        }
+    }
+
+    async fn call_untyped(&mut self, func: Func, arguments: &[Val]) -> Result<i32> {
+        let (store, mut results) = (&mut self.store, [Val::I32(0)]);
+        match self.waits {
+            true => func.call_async(store, arguments, &mut results).await?,
+            false => func.call(store, arguments, &mut results)?,
+        }
+        Ok(results[0].unwrap_i32())
     }
 }
