@@ -3,7 +3,8 @@
 use sarsen::WasmBacktrace;
 use std::fmt::{self, Display};
 
-/// Shows a backtrace as its own `Display` does, but of equal frames in a row the first only.
+/// Shows a backtrace as its own `Display` does, but of equal frames in a row, or of several that
+/// come again and again, the first only.
 pub(crate) struct Shown<'a>(pub(crate) &'a WasmBacktrace);
 
 impl Display for Shown<'_> {
@@ -20,24 +21,41 @@ impl Display for Shown<'_> {
     }
 }
 
+/// How many functions may call each other in turn for that to be seen.
+const LONGEST_CYCLE: usize = 16;
+
+/// How often something is there before it is shown once only.
+const OFTEN: usize = 3;
+
 /// Writes frames, of which the first has this number.
 fn write_frames(f: &mut fmt::Formatter<'_>, frames: &[String], first: u64) -> fmt::Result {
-    let mut number = first;
-    for same in frames.chunk_by(|a, b| a == b) {
-        let shown = if same.len() == 2 { same } else { &same[..1] };
-        for (position, frame) in shown.iter().enumerate() {
-            write!(f, "\n    {:>3}: {frame}", number + position as u64)?;
+    let mut at = 0;
+    while at < frames.len() {
+        let (cycle, times) = repeated(&frames[at..]);
+        for (position, frame) in frames[at..at + cycle].iter().enumerate() {
+            write!(f, "\n    {:>3}: {frame}", first + (at + position) as u64)?;
         }
-        if same.len() > shown.len() {
-            write!(
-                f,
-                "\n       ... {} more of the same",
-                same.len() - shown.len()
-            )?;
+        match (cycle, times - 1) {
+            (_, 0) => {}
+            (1, more) => write!(f, "\n       ... {more} more of the same")?,
+            (_, more) => write!(f, "\n       ... these {cycle} frames {more} more times")?,
         }
-        number += same.len() as u64;
+        at += cycle * times;
     }
     Ok(())
+}
+
+/// How many frames, the first of these, are there again and again, and how many times; one that is not is there
+/// once.
+fn repeated(frames: &[String]) -> (usize, usize) {
+    let cycles = (1..=LONGEST_CYCLE).filter(|&cycle| cycle <= frames.len());
+    cycles
+        .map(|cycle| {
+            let same = frames.chunks_exact(cycle);
+            (cycle, same.take_while(|&c| c == &frames[..cycle]).count())
+        })
+        .find(|&(_, times)| times >= OFTEN)
+        .unwrap_or((1, 1))
 }
 
 #[cfg(test)]
@@ -69,5 +87,24 @@ mod tests {
             ]
         );
         assert_eq!(Frames(&[], 0).to_string(), "");
+    }
+
+    #[test]
+    fn frames_that_come_in_turn_are_counted() {
+        let frames = ["a", "f", "g", "h", "f", "g", "h", "f", "g", "h", "f", "g"];
+        let shown = Frames(&frames, 0).to_string();
+        let lines: Vec<&str> = shown.lines().skip(1).map(str::trim_start).collect();
+        assert_eq!(
+            lines,
+            [
+                "0: a",
+                "1: f",
+                "2: g",
+                "3: h",
+                "... these 3 frames 2 more times",
+                "10: f",
+                "11: g"
+            ]
+        );
     }
 }

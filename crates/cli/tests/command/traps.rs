@@ -22,4 +22,11 @@ fn infinite_recursion_is_a_trap_whose_backtrace_fits_a_screen() {
     let parts = ["call stack exhausted", "deep", "_start", "left out"];
     let message = scratch.fails(TRAP, &["run", "deep.wat"], &parts);
     assert!(message.lines().count() < 40, "{message}");
+
+    let text = r#"(module (func $even (call $odd)) (func $odd (call $even))
+      (func (export "_start") (call $even)))"#;
+    scratch.write("turns.wat", text);
+    let parts = ["call stack exhausted", "even", "odd", "left out"];
+    let message = scratch.fails(TRAP, &["run", "turns.wat"], &parts);
+    assert!(message.lines().count() < 40, "{message}");
 }
