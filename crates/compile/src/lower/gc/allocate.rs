@@ -18,7 +18,7 @@ use super::super::region::Region;
 use super::super::signature::Repr;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{Block, InstBuilder, Value};
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value};
 use sarsen_abi::heap::{HEADER_SIZE, HEADER_TYPE, MAX_SMALL};
 use sarsen_abi::types::{HeapType, RefType};
 use sarsen_abi::vmctx::offset;
@@ -143,24 +143,40 @@ impl Lowering<'_, '_> {
     }
 
     /// Fills `size` bytes at `start`, an address in a new object, with the words `word`; `size` is a
-    /// multiple of 8, and not zero unless the object is empty. Leaves the builder behind the loop.
+    /// multiple of 8. Leaves the builder behind the loop.
+    ///
+    /// The first word is stored before the loop, so that it is computed there, and once.
     pub(super) fn fill_loop(&mut self, start: Value, size: Value, word: Value) {
         let flags = self.heap_flags(Region::Initial, sarsen_abi::TrapCode::HeapCorruption, 8);
         let size = self.builder.ins().uextend(I64, size);
         let end = self.builder.ins().iadd(start, size);
-        let head = self.builder.create_block();
+        let first = self.builder.create_block();
         let body = self.builder.create_block();
         let done = self.builder.create_block();
-        let at = self.builder.append_block_param(head, I64);
-        self.builder.ins().jump(head, &[start.into()]);
-        self.builder.switch_to_block(head);
-        let goes_on = self.builder.ins().icmp(IntCC::UnsignedLessThan, at, end);
-        self.builder.ins().brif(goes_on, body, &[], done, &[]);
-        self.continue_in(body);
+        let at = self.builder.append_block_param(body, I64);
+        self.builder.ins().brif(size, first, &[], done, &[]);
+        self.continue_in(first);
+        self.store_word(flags, word, start, end, (body, done));
+        self.builder.switch_to_block(body);
+        self.store_word(flags, word, at, end, (body, done));
+        self.builder.seal_block(body);
+        self.continue_in(done);
+    }
+
+    /// Stores a word at an address, and goes on in `body` with the next unless that is the end.
+    fn store_word(
+        &mut self,
+        flags: MemFlagsData,
+        word: Value,
+        at: Value,
+        end: Value,
+        (body, done): (Block, Block),
+    ) {
         self.builder.ins().store(flags, word, at, 0);
         let next = self.builder.ins().iadd_imm_u(at, 8);
-        self.builder.ins().jump(head, &[next.into()]);
-        self.builder.seal_block(head);
-        self.continue_in(done);
+        let goes_on = self.builder.ins().icmp(IntCC::UnsignedLessThan, next, end);
+        self.builder
+            .ins()
+            .brif(goes_on, body, &[next.into()], done, &[]);
     }
 }
