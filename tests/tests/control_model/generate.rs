@@ -2,7 +2,7 @@
 
 use super::program::{
     Body, Catch, Clause, FUNCTIONS, GUESTS, How, INSTANCES, Kind, LabelId, MAINS, Mode, Node,
-    Place, Program, Resume, SLOTS, Source, TAGS,
+    Place, Program, Resume, SLOTS, Source, TAGS, Ty,
 };
 use sarsen_tests::Random;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ pub(crate) fn program(seed: u64) -> Program {
         maker.left = 2 + maker.random.below(SIZE);
         maker.is_main = MAINS.contains(&number);
         maker.is_host = number >= GUESTS;
-        maker.body(Scope::default(), DEPTH)
+        let body = maker.body(Scope::default(), DEPTH);
+        reads(FUNCTIONS[number].params()).chain(body).collect()
     });
     let functions = functions.collect();
     Program {
@@ -86,10 +87,26 @@ impl Maker {
                 body.push(Node::NewCont(Kind::Switch, source));
                 body.push(self.switch());
             } else {
-                body.push(self.node(&scope, depth));
+                let node = self.node(&scope, depth);
+                self.push(node, &mut body);
             }
         }
         body
+    }
+
+    /// Adds a node. The object that it passes is often made just before, and the one it gets read at once.
+    fn push(&mut self, node: Node, body: &mut Body) {
+        let (given, taken) = match &node {
+            Node::Suspend(tag) => (TAGS[*tag].params, TAGS[*tag].resumed.params()),
+            Node::End(tag, _) | Node::Throw(tag) => (TAGS[*tag].params, &[][..]),
+            Node::Call(function, _) => (FUNCTIONS[*function].params(), &[][..]),
+            _ => (&[][..], &[][..]),
+        };
+        if given.contains(&Ty::Object) && !self.random.once_in(3) {
+            body.push(Node::NewObject);
+        }
+        body.push(node);
+        body.splice(body.len().., reads(taken));
     }
 
     /// A continuation that is made, sometimes bound or put away, and resumed: what programs do mostly.
@@ -164,7 +181,8 @@ impl Maker {
                 tag = self.random.below(TAGS.len());
             }
             if self.random.below(8) < eighths {
-                let body = Some(self.handler(scope, depth - 1, tag));
+                let body = self.handler(scope, depth - 1, tag);
+                let body = Some(reads(TAGS[tag].params).chain(body).collect());
                 clauses.push(Clause { tag, body });
             }
         }
@@ -215,6 +233,14 @@ impl Maker {
                 by_reference: self.random.once_in(2),
                 body: self.body(scope.clone(), depth - 1),
             });
+            if let Some(Catch {
+                tag: Some(tag),
+                body,
+                ..
+            }) = catches.last_mut()
+            {
+                body.splice(..0, reads(TAGS[*tag].params));
+            }
             if is_all {
                 break;
             }
@@ -358,6 +384,7 @@ impl Maker {
         }
         // It is not in the loops and blocks around.
         let body = self.body(Scope::default(), depth.saturating_sub(1));
+        let body = reads(TAGS[tag].resumed.params()).chain(body).collect();
         Node::End(tag, Some(Arc::new(body)))
     }
 
@@ -384,6 +411,14 @@ impl Maker {
         };
         Node::Call(function, how)
     }
+}
+
+/// Reads the object among values of these types.
+fn reads(types: &[Ty]) -> impl Iterator<Item = Node> {
+    let has_object = types.contains(&Ty::Object);
+    has_object
+        .then_some(Node::ReadObject { guarded: true })
+        .into_iter()
 }
 
 fn bind(from: Kind, to: Kind) -> Node {

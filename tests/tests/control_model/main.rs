@@ -366,7 +366,7 @@ fn run(mut config: Config, first: u64, share: u64) {
     config.wasm_stack_switching(true);
     let engine = Engine::new(&config).unwrap();
     let first = from_environment("SARSEN_CONTROL_SEED", 0) + first;
-    let programs = from_environment("SARSEN_CONTROL_PROGRAMS", 60) / share;
+    let programs = from_environment("SARSEN_CONTROL_PROGRAMS", 50) / share;
     let mut counts = Counts::new();
     for seed in first..first + programs {
         compare(&engine, seed, &mut counts);
@@ -425,7 +425,7 @@ fn programs_of_control_effects_have_all_of_them() {
         "went on in the host",
     ];
     let mut counts = Counts::new();
-    for seed in 0..3000 {
+    for seed in 0..2000 {
         let program = generate::program(seed);
         let mut machine = Machine::new(&program);
         for call in calls(&program) {
