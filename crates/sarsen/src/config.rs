@@ -343,7 +343,8 @@ impl Config {
         let outermost = self.backtrace_frames / 3;
         StoreConfig {
             max_wasm_stack: self.max_wasm_stack,
-            host_stack_reserve: self.host_stack_reserve,
+            // So much is left nowhere.
+            host_stack_reserve: self.host_stack_reserve.min(isize::MAX as usize),
             backtrace: BacktraceLimits {
                 innermost: self.backtrace_frames - outermost,
                 outermost,

@@ -131,11 +131,11 @@ pub(crate) unsafe fn call_entry(
     // SAFETY: a call with the arguments and clobbers of the stub's signature; the rest is the caller's promise.
     unsafe {
         std::arch::asm!(
-            // Reserved by the compiler; twice, because the stack is to be aligned.
+            // Reserved by the compiler. The stack is to be aligned.
             "push rbx",
-            "push rbx",
+            "sub rsp, 8",
             "call [rsi + {entry}]",
-            "pop rbx",
+            "add rsp, 8",
             "pop rbx",
             entry = const offset::FUNCREF_ENTRY,
             inout("rdi") activation => _,

@@ -22,7 +22,8 @@
 //! # Cost
 //!
 //! The path of a call that succeeds is inline, and reads one thread-local variable; it allocates
-//! nothing and takes no lock. The budget of a whole typed call is 10 ns.
+//! nothing and takes no lock. The budget of a whole typed call is 10 ns. It is spent on stores, some thirty
+//! of them: what is kept in a register during a call is one, as the callee keeps no register.
 
 use super::backtrace::Backtrace;
 use super::thread;
@@ -76,10 +77,50 @@ pub unsafe fn enter(
     callee: *const VmFuncRef,
     values: *mut ValRaw,
 ) -> Result<(), Box<Unwound>> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match quick_stack_limit(store, arch::stack_pointer()) {
+            Some(limit) => enter_with(store, limit, callee, values),
+            None => enter_slowly(store, callee, values),
+        }
+    }
+}
+
+/// As [`enter()`], where the quick calculation finds no room. On its own, so that nothing of it is left on the
+/// path of the others.
+///
+/// # Safety
+///
+/// As [`enter()`].
+#[cold]
+#[inline(never)]
+unsafe fn enter_slowly(
+    store: NonNull<Store>,
+    callee: *const VmFuncRef,
+    values: *mut ValRaw,
+) -> Result<(), Box<Unwound>> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let limit = slow_stack_limit(store, arch::stack_pointer())?;
+        enter_with(store, limit, callee, values)
+    }
+}
+
+/// As [`enter()`], with this stack limit.
+///
+/// # Safety
+///
+/// As [`enter()`] and [`activate`].
+#[inline(always)]
+unsafe fn enter_with(
+    store: NonNull<Store>,
+    limit: usize,
+    callee: *const VmFuncRef,
+    values: *mut ValRaw,
+) -> Result<(), Box<Unwound>> {
     // SAFETY: the caller's promise. `callee` is a function of this store, so that its code is alive; its entry
     // stub gets back whatever happens.
     unsafe {
-        let limit = stack_limit(store)?;
         activate(store, limit, |activation| {
             arch::call_entry(activation, callee, values)
         })
@@ -97,36 +138,55 @@ pub unsafe fn enter(
 /// As [`enter()`].
 #[inline(always)]
 pub(super) unsafe fn stack_limit(store: NonNull<Store>) -> Result<usize, Box<Unwound>> {
-    // SAFETY: the store is alive, and the borrow ends here.
-    let (ctx, max_wasm_stack, reserve) = unsafe {
-        let store = store.as_ref();
-        let config = store.config();
-        (
-            store.ctx(),
-            config.max_wasm_stack,
-            config.host_stack_reserve,
-        )
-    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let sp = arch::stack_pointer();
+        match quick_stack_limit(store, sp) {
+            Some(limit) => Ok(limit),
+            None => slow_stack_limit(store, sp),
+        }
+    }
+}
+
+/// As [`stack_limit`], of an activation that begins at `sp`; `None` when it needs a better look: because
+/// this thread was never prepared, because the stack is another one than that of the outer activation, or
+/// because there is no room.
+///
+/// # Safety
+///
+/// As [`enter()`].
+#[inline(always)]
+unsafe fn quick_stack_limit(store: NonNull<Store>, sp: usize) -> Option<usize> {
     // SAFETY: this thread's own, used on this thread only.
     let thread = unsafe { &*thread::this() };
     // SAFETY: the store is alive and ours to use.
-    let previous = unsafe { (*ctx).activation };
-    let sp = arch::stack_pointer();
-    // What no compiled code runs in has no limit to inherit. Where some runs, a continuation's stack may
-    // be the current one, while we are on the native stack.
-    let inherited = if previous.is_null() {
-        0
-    } else {
-        // SAFETY: linked activations are alive.
-        unsafe { (*previous).native.stack_limit }
-    };
+    let (inherited, config) = unsafe { (inherited_limit(store), store.as_ref().config()) };
+    // Where there is less stack than may be used, the first wraps round to above the stack pointer. The
+    // second cannot: both are at most `isize::MAX`.
     let limit = inherited
-        .max(sp.saturating_sub(max_wasm_stack))
-        .max(thread.stack_low.get().saturating_add(reserve));
-    if sp <= limit {
-        return limit_on_slow_path(sp, inherited, max_wasm_stack, reserve);
+        .max(sp.wrapping_sub(config.max_wasm_stack))
+        .max(thread.stack_low.get() + config.host_stack_reserve);
+    (sp > limit).then_some(limit)
+}
+
+/// The stack limit of the activation that one of this store will be nested in.
+///
+/// # Safety
+///
+/// As [`enter()`].
+#[inline(always)]
+unsafe fn inherited_limit(store: NonNull<Store>) -> usize {
+    // SAFETY: the store is alive and ours to use; linked activations are alive.
+    unsafe {
+        let previous = (*store.as_ref().ctx()).activation;
+        // What no compiled code runs in has no limit to inherit. Where some runs, a continuation's stack
+        // may be the current one, while we are on the native stack.
+        if previous.is_null() {
+            0
+        } else {
+            (*previous).native.stack_limit
+        }
     }
-    Ok(limit)
 }
 
 /// Runs compiled code in an activation of its own.
@@ -160,8 +220,7 @@ pub(super) unsafe fn activate(
         (*activation).native.first_tag = ptr::null();
         (*activation).native.stack_limit = limit;
         (*activation).suspension = ptr::null_mut();
-        let previous = (*ctx).activation;
-        (*activation).previous = previous;
+        (*activation).previous = (*ctx).activation;
         (*activation).previous_stack = (*ctx).current_stack;
         (*ctx).activation = activation;
         (*ctx).current_stack = activation.cast();
@@ -169,8 +228,8 @@ pub(super) unsafe fn activate(
         let outer = thread.store.replace(ctx);
         let status = run(activation);
         thread.store.set(outer);
-        // Where nothing is below, a constant: what was just read need not be waited for.
-        if previous.is_null() {
+        // Where nothing is below, a constant: what is read need not be waited for.
+        if (*activation).previous.is_null() {
             (*ctx).activation = ptr::null_mut();
         } else {
             leave_to_previous(ctx, activation);
@@ -180,10 +239,13 @@ pub(super) unsafe fn activate(
     if status == STATUS_OK {
         return Ok(());
     }
-    // SAFETY: the stub returned another status, so `landing` has been there and has written it.
-    Err(unwound(store, unsafe {
-        (*stay).backtrace.assume_init_read()
-    }))
+    // SAFETY: the context is that of `store`, which need not be kept for this. The stub returned another status,
+    // so `landing` has been there and has written the backtrace.
+    let (store, backtrace) = unsafe {
+        let store = NonNull::new_unchecked(Store::from_ctx(ctx));
+        (store, (*stay).backtrace.assume_init_read())
+    };
+    Err(unwound(store, backtrace))
 }
 
 /// Makes the activation below `activation` the innermost again, if there is one, on the stack where it was left.
@@ -209,24 +271,24 @@ pub(super) unsafe fn leave_to_previous(ctx: *mut VmStoreCtx, activation: *const 
     }
 }
 
-/// The stack limit when the first calculation left no room: because this thread was never prepared,
-/// because the stack is another one than that of the outer activation, or because there is none.
+/// As [`stack_limit`], of an activation that begins at `sp`, whatever the thread and the stack are.
+///
+/// # Safety
+///
+/// As [`enter()`].
 #[cold]
 #[inline(never)]
-fn limit_on_slow_path(
-    sp: usize,
-    inherited: usize,
-    max_wasm_stack: usize,
-    reserve: usize,
-) -> Result<usize, Box<Unwound>> {
+unsafe fn slow_stack_limit(store: NonNull<Store>, sp: usize) -> Result<usize, Box<Unwound>> {
     thread::prepare();
-    let own = sp.saturating_sub(max_wasm_stack);
+    // SAFETY: the store is alive and ours to use.
+    let (inherited, config) = unsafe { (inherited_limit(store), store.as_ref().config()) };
+    let own = sp.saturating_sub(config.max_wasm_stack);
     // A limit inherited from another stack means nothing: a host function may go on in another thread,
     // or on a stack that it has made itself (a coroutine's, say).
     let limit = match thread::native_stack() {
         Some(stack) if stack.contains(&sp) => {
             let inherited = Some(inherited).filter(|limit| stack.contains(limit));
-            own.max(stack.start.saturating_add(reserve))
+            own.max(stack.start.saturating_add(config.host_stack_reserve))
                 .max(inherited.unwrap_or(0))
         }
         // The bounds of this stack are unknown: the host must leave enough room.

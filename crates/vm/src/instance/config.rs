@@ -7,7 +7,8 @@ use crate::gc::GcConfig;
 pub struct StoreConfig {
     /// The native stack that compiled code may use from each outermost entry, in bytes.
     pub max_wasm_stack: usize,
-    /// The native stack that is left at least when a host function is entered, in bytes.
+    /// The native stack that is left at least when a host function is entered, in bytes; at most
+    /// `isize::MAX`.
     pub host_stack_reserve: usize,
     /// Whether errors carry backtraces, and of how many frames.
     pub backtrace: BacktraceLimits,
