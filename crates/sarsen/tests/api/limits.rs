@@ -234,6 +234,26 @@ fn a_reserve_that_no_stack_has_traps_at_once() {
 }
 
 #[test]
+fn more_stack_than_addresses_is_all_that_the_thread_has() {
+    let text = r#"(module (func $down (export "down") (call $down)) (func (export "f")))"#;
+    for size in [1 << 47, usize::MAX / 2, usize::MAX] {
+        let mut config = Config::new();
+        config.max_wasm_stack(size);
+        let (mut store, instance) = crate::instance_in(&Engine::new(&config).unwrap(), text);
+        for (name, trap) in [
+            ("f", None),
+            ("down", Some(&Trap::StackOverflow)),
+            ("f", None),
+        ] {
+            let func = instance.get_typed_func::<(), ()>(&mut store, name).unwrap();
+            let error = func.call(&mut store, ()).err();
+            assert_eq!(error.as_ref().and_then(|error| error.downcast_ref()), trap);
+            assert_eq!(error.is_some(), trap.is_some());
+        }
+    }
+}
+
+#[test]
 fn a_limiters_panic_comes_out_and_the_store_stays_usable() {
     struct Panics(bool);
     impl ResourceLimiter for Panics {
