@@ -85,6 +85,11 @@ impl OpenHow {
         self.rights.and(Rights::FD_READ.with(Rights::FD_WRITE))
     }
 
+    fn may_be_link_to_directory(&self) -> bool {
+        let follows = self.lookup.contains(LookupFlags::SYMLINK_FOLLOW);
+        self.open.contains(OpenFlags::DIRECTORY) && follows && !self.writes()
+    }
+
     fn check(&self) -> Result<(), Errno> {
         let on_directory = OpenFlags::CREAT
             .with(OpenFlags::EXCL)
@@ -170,6 +175,11 @@ fn open(ctx: &WasiCtx, parent: &Dir, path: &Path, how: OpenHow) -> Outcome<std::
             Errno::Intr => ctx.waiting.check()?,
             Errno::Nxio if interruptible && is_fifo(parent, path, how.lookup) => {
                 ctx.waiting.pause()?;
+            }
+            // Where the system resolves no path below a directory by itself (Linux before 5.6, and sandboxes
+            // that refuse `openat2`), cap-std opens part by part, and takes a link for what is no directory.
+            Errno::Notdir if how.may_be_link_to_directory() => {
+                return Ok(parent.open_dir(path)?.into_std_file());
             }
             error => return Err(error.into()),
         }
