@@ -116,10 +116,13 @@ impl Lowering<'_, '_> {
     /// `call_ref` and `return_call_ref`
     pub(super) fn call_ref(&mut self, ty: u32, transfer: Transfer) -> Result<()> {
         let func_ref = self.pop();
-        if let Some(func) = self.facts.func(func_ref) {
+        let (ty, module) = (TypeIndex::new(ty), self.cx.module);
+        // After a cast that fails, a function of another type is known.
+        if let Some(func) = self.facts.func(func_ref)
+            && is_declared_subtype(module, module.funcs[func.index()], ty)
+        {
             return self.call(func.as_u32(), transfer);
         }
-        let ty = TypeIndex::new(ty);
         let targets = self.cx.targets().of_type(ty);
         let callee = Reference::Address(func_ref);
         self.guarded_call(callee, targets, ty, transfer, |this| {

@@ -113,12 +113,17 @@ impl Lowering<'_, '_> {
                 self.write(local, value);
                 local
             }
-            _ => self.new_local(repr, value),
+            _ => self.begin_local(repr, value),
         }
     }
 
     /// A local in SSA form, and what it begins as.
     pub(super) fn new_local(&mut self, repr: Repr, value: Value) -> Local {
+        let value = self.kept_apart(value, repr);
+        self.begin_local(repr, value)
+    }
+
+    fn begin_local(&mut self, repr: Repr, value: Value) -> Local {
         let variable = match self.inline.reuse_variable(repr) {
             Some(variable) => variable,
             None => self.new_variable(repr),
@@ -200,12 +205,29 @@ impl Lowering<'_, '_> {
     fn write(&mut self, local: Local, value: Value) {
         match local {
             Local::Value(..) => panic!("a local was said to be never written"),
-            Local::Variable { variable, .. } => self.builder.def_var(variable, value),
+            Local::Variable { variable, repr } => {
+                let value = self.kept_apart(value, repr);
+                self.builder.def_var(variable, value);
+            }
             Local::Slot { slot, offset, .. } => {
                 let (address, flags) = self.slot_place(slot, offset);
                 self.builder.ins().store(flags, value, address, 0);
             }
         }
+    }
+
+    /// The value for a local of this representation. What a local holds that the collector looks into is in
+    /// stack maps under whatever name; so a null or an unboxed integer that has a name as such gets another.
+    fn kept_apart(&mut self, value: Value, repr: Repr) -> Value {
+        if !repr.collected() || self.may_be_object(value) {
+            return value;
+        }
+        let ty = repr.reference.expect("it is a reference's");
+        let ty = self.known_type(value, ty.heap.hierarchy());
+        // Cranelift removes the instruction.
+        let copy = self.builder.ins().bor_imm_u(value, 0);
+        self.facts.declare(copy, ty);
+        copy
     }
 
     fn slot_place(&mut self, slot: StackSlot, offset: i32) -> (Value, MemFlagsData) {

@@ -304,6 +304,20 @@ fn a_call_of_a_known_function_is_direct() {
 }
 
 #[test]
+fn a_known_function_is_not_what_a_call_of_another_type_calls() {
+    // The cast fails, so no call is ever made; but there is one, which has a result.
+    let code = function(
+        "(type $one (func (result i32)))
+         (type $none (func (param i64 i64)))
+         (func $other (type $none))
+         (func (export \"f\") (result i32)
+           (call_ref $one (ref.cast (ref $one) (ref.func $other))))
+         (elem declare func $other)",
+    );
+    assert_ne!(count(&code, "call_indirect"), 0, "{code}");
+}
+
+#[test]
 fn unboxed_integers_are_in_no_stack_map() {
     let code = function(
         "(func $call (import \"\" \"\"))
@@ -327,6 +341,31 @@ fn casting_to_an_unboxed_integer_leaves_the_stack_maps() {
            (i31.get_s))",
     );
     assert_eq!(count(&code, "stack_map"), 0, "{code}");
+}
+
+#[test]
+fn what_is_unboxed_stays_out_of_stack_maps_where_a_local_of_any_type_holds_it_too() {
+    for (ty, other) in [
+        ("nullref", "(ref.null none)"),
+        ("i31ref", "(ref.i31 (i32.const 4))"),
+    ] {
+        // The parameter is live across the calls under both names; the checker looks at the one in the loop.
+        let code = function(&format!(
+            "(func $call (import \"\" \"\"))
+             (global $any (mut anyref) (ref.null any))
+             (func (param i32 {ty}) (result i32) (local $small {ty}) (local $any anyref)
+               (local.set $any (local.get 1))
+               (call $call)
+               (local.set $small (local.get 1))
+               (loop $again
+                 (call $call)
+                 (if (i32.eq (local.get 0) (i32.const 3)) (then (local.set $small {other})))
+                 (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+               (global.set $any (local.get $any))
+               (ref.is_null (local.get $small)))"
+        ));
+        assert_ne!(count(&code, "stack_map"), 0, "{code}");
+    }
 }
 
 #[test]
