@@ -20,7 +20,7 @@ pub(super) struct Data {
 
 /// An instance in a store of its own.
 pub(super) struct Guest {
-    store: Store<Data>,
+    pub(super) store: Store<Data>,
     imported: Vec<(String, Extern)>,
     instance: Option<Instance>,
 }

@@ -3,7 +3,7 @@
 use crate::peer::Abilities;
 use crate::random::Random;
 use crate::vectors::{self, Relaxed};
-use crate::{host, rewrite, typed};
+use crate::{host, objects, rewrite, typed};
 use arbitrary::{Result, Unstructured};
 use std::fmt;
 use std::num::NonZeroU32;
@@ -31,6 +31,8 @@ pub struct Settings {
     pub canonical_nans: bool,
     /// Whether to collect at every so many allocations.
     pub zeal: Option<NonZeroU32>,
+    /// The size of the nursery, in bytes; zero leaves it as it is.
+    pub nursery: usize,
     /// Whether relaxed vector instructions do the same everywhere. Modules with such choose it.
     pub deterministic: bool,
 }
@@ -80,6 +82,25 @@ impl Case {
         Case::from_bytes(&random.bytes(size), peer).ok()
     }
 
+    /// The program of collected objects that a seed determines. Some seeds make none.
+    pub fn of_objects(seed: u64) -> Option<Case> {
+        let mut random = Random::new(seed);
+        let size = random.choose(&[2048, 8192, 20_000]);
+        let bytes = random.bytes(size);
+        let mut bytes = Unstructured::new(&bytes);
+        Case::of_objects_from_bytes(&mut bytes).ok()
+    }
+
+    fn of_objects_from_bytes(bytes: &mut Unstructured<'_>) -> Result<Case> {
+        Ok(Case {
+            settings: Settings::from_bytes(bytes)?,
+            loading: Loading::from_bytes(bytes)?,
+            arguments: bytes.arbitrary()?,
+            // No instruction in it makes NaNs.
+            module: objects::module(bytes)?,
+        })
+    }
+
     /// The case that some bytes determine, for a runtime of these abilities.
     ///
     /// # Errors
@@ -88,17 +109,13 @@ impl Case {
     pub fn from_bytes(bytes: &[u8], peer: Abilities) -> Result<Case> {
         let mut bytes = Unstructured::new(bytes);
         let mut settings = Settings::from_bytes(&mut bytes)?;
-        let loading = *bytes.choose(&[
-            Loading::Direct,
-            Loading::Direct,
-            Loading::Direct,
-            Loading::Image,
-            Loading::Image,
-            Loading::Twice,
-        ])?;
+        let loading = Loading::from_bytes(&mut bytes)?;
         let arguments = bytes.arbitrary()?;
         let proposals = Proposals::from_bytes(&mut bytes, peer)?;
-        let module = if proposals.simd && bytes.ratio(1, 2)? {
+        let everything_collected = peer.gc && peer.function_references && peer.exceptions;
+        let module = if everything_collected && bytes.ratio(1, 3)? {
+            objects::module(&mut bytes)?
+        } else if proposals.simd && bytes.ratio(1, 2)? {
             let relaxed = relaxed(&mut bytes)?;
             match relaxed {
                 Relaxed::None => {}
@@ -122,6 +139,19 @@ impl Case {
     }
 }
 
+impl Loading {
+    fn from_bytes(bytes: &mut Unstructured<'_>) -> Result<Loading> {
+        Ok(*bytes.choose(&[
+            Loading::Direct,
+            Loading::Direct,
+            Loading::Direct,
+            Loading::Image,
+            Loading::Image,
+            Loading::Twice,
+        ])?)
+    }
+}
+
 impl Settings {
     fn from_bytes(bytes: &mut Unstructured<'_>) -> Result<Settings> {
         Ok(Settings {
@@ -134,13 +164,22 @@ impl Settings {
             copy_on_write: bytes.ratio(3, 4)?,
             canonical_nans: bytes.ratio(1, 3)?,
             zeal: NonZeroU32::new(*bytes.choose(&[0, 0, 1, 3])?),
+            nursery: *bytes.choose(&[0, 0, 16 << 10])?,
             deterministic: bytes.ratio(1, 2)?,
         })
     }
 
-    /// Settings that differ from each other in everything, for a module that comes without.
-    pub fn samples() -> [Settings; 4] {
-        let usual = Settings {
+    /// Settings that change as little as can be: nothing is optimized, checked or collected before it must be.
+    pub fn plain() -> Settings {
+        Settings {
+            optimize: false,
+            inlining: false,
+            ..Settings::usual()
+        }
+    }
+
+    fn usual() -> Settings {
+        Settings {
             optimize: true,
             inlining: true,
             reservation: 4 << 30,
@@ -150,13 +189,14 @@ impl Settings {
             copy_on_write: true,
             canonical_nans: false,
             zeal: None,
+            nursery: 0,
             deterministic: true,
-        };
-        let plain = Settings {
-            optimize: false,
-            inlining: false,
-            ..usual
-        };
+        }
+    }
+
+    /// Settings that differ from each other in everything, for a module that comes without.
+    pub fn samples() -> [Settings; 4] {
+        let (usual, plain) = (Settings::usual(), Settings::plain());
         let movable = Settings {
             reservation: 64 << 10,
             guard: 0,
@@ -168,6 +208,7 @@ impl Settings {
             epochs: true,
             canonical_nans: true,
             zeal: Some(NonZeroU32::MIN),
+            nursery: 16 << 10,
             reservation: 1 << 20,
             ..plain
         };

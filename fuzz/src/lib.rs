@@ -8,7 +8,8 @@
 //! compiler with more proposals, in a workspace of its own. `damage` changes bytes of modules and
 //! images, which must not do worse than fail.
 //!
-//! `graphs` makes programs that build and change graphs of objects, and compares what they compute with a
+//! `objects` makes programs of collected objects; [`Plain`] is Sarsen itself as the peer, without optimizations,
+//! and `executed` counts what they do. `graphs` makes programs that build and change graphs of objects, and compares what they compute with a
 //! model in Rust, with collections at every allocation and without.
 //!
 //! `threads` makes programs for two threads, of which what comes out is known although the order is not.
@@ -18,12 +19,15 @@
 
 mod compare;
 mod damage;
+mod executed;
 mod generate;
 mod graphs;
 pub mod host;
+mod objects;
 pub mod observe;
 mod ours;
 mod peer;
+mod plain;
 mod random;
 mod rewrite;
 mod soak;
@@ -34,9 +38,11 @@ mod vectors;
 
 pub use compare::{Bench, Counts, Difference};
 pub use damage::{damaged_image, damaged_module};
+pub use executed::Executed;
 pub use generate::{Case, Loading, Settings};
 pub use graphs::Program;
 pub use peer::{Abilities, Peer};
+pub use plain::Plain;
 pub use random::Random;
 pub use soak::soak;
 pub use theirs::Wasmi;

@@ -43,6 +43,9 @@ pub(crate) fn engine(settings: &Settings) -> Engine {
         .gc_heap_limit(host::HEAP_LIMIT)
         .gc_zeal(settings.zeal)
         .max_wasm_stack(2 << 20);
+    if settings.nursery > 0 {
+        config.gc_nursery_size(settings.nursery, settings.nursery);
+    }
     Engine::new(&config).expect("the settings are possible")
 }
 
@@ -100,6 +103,12 @@ impl Ours {
     /// Calls a function that is exported.
     pub(crate) fn call(&mut self, name: &str, arguments: &[Value]) -> Outcome {
         self.0.call(name, arguments)
+    }
+
+    /// How often its nursery was collected, and all of its heap.
+    pub(crate) fn collections(&self) -> (u64, u64) {
+        let stats = self.0.store.gc_stats();
+        (stats.minor, stats.full)
     }
 
     /// All that can be read of it.

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "\
-usage: soak [--seconds N] [--seed S] [--modules N] [--keep-going]
+usage: soak [--seconds N] [--seed S] [--modules N] [--objects] [--keep-going]
        soak FILE
-       soak --write S
+       soak --write S [--objects]
 
 The first runs the cases of seeds S, S+1, ...; a difference prints its seed and writes its module to
 `difference-SEED.wasm`. The second runs one module under several settings. The third writes the module
-of a seed to `case-SEED.wasm` and prints how it is run.";
+of a seed to `case-SEED.wasm` and prints how it is run. With `--objects`, seeds make programs of
+collected objects alone; runtimes that have none refuse these.";
 
 /// Compares Sarsen with another runtime, as the process's arguments say, and stops at the first
 /// difference unless they say otherwise. `--help` tells what they are.
@@ -25,9 +26,11 @@ pub fn soak<P: Peer>() -> ExitCode {
             println!("{USAGE}");
             ExitCode::SUCCESS
         }
-        Ok(Options {
-            write: Some(seed), ..
-        }) => write_case::<P>(seed),
+        Ok(
+            options @ Options {
+                write: Some(seed), ..
+            },
+        ) => write_case::<P>(&options, seed),
         Ok(Options {
             file: Some(file), ..
         }) => run_file::<P>(&file),
@@ -43,6 +46,7 @@ struct Options {
     seconds: u64,
     seed: u64,
     modules: u64,
+    objects: bool,
     keep_going: bool,
     help: bool,
     write: Option<u64>,
@@ -55,6 +59,7 @@ impl Options {
             seconds: u64::MAX,
             seed: 0,
             modules: u64::MAX,
+            objects: false,
             keep_going: false,
             help: false,
             write: None,
@@ -71,6 +76,7 @@ impl Options {
                 "--seed" => options.seed = number()?,
                 "--modules" => options.modules = number()?,
                 "--write" => options.write = Some(number()?),
+                "--objects" => options.objects = true,
                 "--keep-going" => options.keep_going = true,
                 "--help" => options.help = true,
                 other if other.starts_with('-') => return Err(format!("unknown option `{other}`")),
@@ -78,6 +84,15 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// The case of a seed.
+    fn case<P: Peer>(&self, seed: u64) -> Option<Case> {
+        if self.objects {
+            Case::of_objects(seed)
+        } else {
+            Case::from_seed(seed, P::ABILITIES)
+        }
     }
 }
 
@@ -94,7 +109,7 @@ fn run_seeds<P: Peer>(options: &Options) -> ExitCode {
             println!("seed {seed}: {counts:?}");
             told = Instant::now();
         }
-        if let Some(case) = Case::from_seed(seed, P::ABILITIES) {
+        if let Some(case) = options.case::<P>(seed) {
             match bench.run(&case) {
                 Ok(more) => counts += more,
                 Err(difference) => {
@@ -112,7 +127,8 @@ fn run_seeds<P: Peer>(options: &Options) -> ExitCode {
                 damaged_image(&case, &mut Random::new(seed));
             }
         }
-        if seed % 32 == 2
+        if !options.objects
+            && seed % 32 == 2
             && let Err(difference) = on_two_threads(seed)
         {
             println!("seed {seed}, on two threads: {difference}");
@@ -131,8 +147,8 @@ fn save(file: &str, module: &[u8]) {
     }
 }
 
-fn write_case<P: Peer>(seed: u64) -> ExitCode {
-    let Some(case) = Case::from_seed(seed, P::ABILITIES) else {
+fn write_case<P: Peer>(options: &Options, seed: u64) -> ExitCode {
+    let Some(case) = options.case::<P>(seed) else {
         eprintln!("soak: seed {seed} makes no module");
         return ExitCode::FAILURE;
     };

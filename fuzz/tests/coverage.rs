@@ -1,6 +1,6 @@
 //! What is never generated is never compared.
 
-use sarsen_fuzz::{Abilities, Case};
+use sarsen_fuzz::{Abilities, Case, Executed};
 use std::collections::BTreeMap;
 use wasmparser::{Parser, Payload};
 
@@ -69,4 +69,93 @@ fn count(module: &[u8], counts: &mut BTreeMap<String, usize>) {
             }
         }
     }
+}
+
+/// Instructions on collected objects, of which each must be executed, and done unless it only leaves.
+const EXECUTED: &[&str] = &[
+    "AnyConvertExtern",
+    "ArrayCopy",
+    "ArrayFill",
+    "ArrayGet",
+    "ArrayGetS",
+    "ArrayGetU",
+    "ArrayInitData",
+    "ArrayInitElem",
+    "ArrayLen",
+    "ArrayNew",
+    "ArrayNewData",
+    "ArrayNewDefault",
+    "ArrayNewElem",
+    "ArrayNewFixed",
+    "ArraySet",
+    "BrOnCast",
+    "BrOnCastFail",
+    "BrOnNonNull",
+    "BrOnNull",
+    "CallIndirect",
+    "CallRef",
+    "ExternConvertAny",
+    "I31GetS",
+    "I31GetU",
+    "RefAsNonNull",
+    "RefCastNonNull",
+    "RefCastNullable",
+    "RefEq",
+    "RefI31",
+    "RefTestNonNull",
+    "RefTestNullable",
+    "ReturnCallIndirect",
+    "ReturnCallRef",
+    "StructGet",
+    "StructGetS",
+    "StructGetU",
+    "StructNew",
+    "StructNewDefault",
+    "StructSet",
+    "Throw",
+    "ThrowRef",
+];
+
+/// Ends of calls that must come.
+const ENDS: &[&str] = &[
+    "Exception",
+    "Trap(Array)",
+    "Trap(Cast)",
+    "Trap(NullReference)",
+    "Trap(Table)",
+];
+
+#[test]
+fn programs_of_objects_execute_what_they_are_made_of() {
+    let executed = Executed::count(0..60);
+    for (name, (reached, done)) in &executed.instructions {
+        println!("{reached:9} {done:9} {name}");
+    }
+    println!("{:?}, {:?}", executed.ends, executed.collections);
+    for name in EXECUTED {
+        let (reached, done) = executed
+            .instructions
+            .get(*name)
+            .copied()
+            .unwrap_or_default();
+        let only_leaves = name.starts_with("Return") || name.starts_with("Throw");
+        assert!(
+            reached > 0 && (done > 0 || only_leaves),
+            "{name}: {reached}, {done}"
+        );
+    }
+    for end in ENDS {
+        assert!(
+            executed.ends.contains_key(*end),
+            "{end}: {:?}",
+            executed.ends
+        );
+    }
+    let all: u64 = executed.ends.values().sum();
+    assert!(
+        2 * executed.ends["Ok"] > all,
+        "too few succeed: {:?}",
+        executed.ends
+    );
+    assert!(executed.collections.0 > 0, "nothing was collected");
 }

@@ -2,7 +2,7 @@
 //! modules, `SARSEN_FUZZ_SEED` for other ones.
 
 use sarsen_fuzz::{
-    Bench, Case, Counts, Peer, Program, Random, Wasmi, damaged_image, damaged_module,
+    Bench, Case, Counts, Peer, Plain, Program, Random, Wasmi, damaged_image, damaged_module,
     on_two_threads,
 };
 
@@ -35,6 +35,27 @@ fn generated_modules_run_as_in_another_runtime() {
         counts.modules >= 4 * counts.refused,
         "too few ran: {counts:?}"
     );
+    assert!(
+        counts.calls > counts.failures,
+        "too few succeeded: {counts:?}"
+    );
+}
+
+#[test]
+fn programs_of_objects_do_the_same_however_they_are_compiled_and_collected() {
+    let mut bench = Bench::<Plain>::default();
+    let mut counts = Counts::default();
+    let first = from_environment("SARSEN_FUZZ_SEED", 1_000_000);
+    for seed in first..first + from_environment("SARSEN_FUZZ_MODULES", 6000) / 30 {
+        let Some(case) = Case::of_objects(seed) else {
+            continue;
+        };
+        match bench.run(&case) {
+            Ok(more) => counts += more,
+            Err(difference) => panic!("seed {seed}: {difference}\n{case:?}"),
+        }
+    }
+    println!("{counts:?}");
     assert!(
         counts.calls > counts.failures,
         "too few succeeded: {counts:?}"
