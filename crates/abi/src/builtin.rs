@@ -189,14 +189,15 @@ builtins! {
     NewEpoch new_epoch() -> I64 [collects: true, traps: true];
     /// Fuel is used up ([`crate::vmctx::VmStoreCtx::fuel`] is not negative): the host decides.
     OutOfFuel out_of_fuel() [collects: true, traps: true];
-    /// The stack to resume a continuation on that is not the plain owner of one: a stack for a fresh one,
-    /// its bound arguments in place; notes that a stack has run. Traps for null and for a consumed one.
-    /// Nothing may fail between this and the switch to that stack.
-    ContPrepare cont_prepare(cont: I32) -> I64 [collects: true, traps: true];
+    /// The stack to resume a continuation on that is not the plain owner of one with just this function type (a
+    /// [`crate::TypeId`]): a stack for a fresh one, its bound arguments in place; notes that a stack has run. Traps
+    /// for null and for a consumed one, and when what there is to resume is not of that type. Nothing may fail
+    /// between this and the switch to that stack.
+    ContPrepare cont_prepare(cont: I32, func_type: I32) -> I64 [collects: true, traps: true];
     /// As `ContPrepare`, for resuming a continuation by an exception, which is the first word that the
     /// stack is given: it is thrown where the continuation was suspended. Consumes a fresh one, and
     /// returns zero: nothing of it can catch anything.
-    ContPrepareThrow cont_prepare_throw(cont: I32) -> I64 [collects: false, traps: true];
+    ContPrepareThrow cont_prepare_throw(cont: I32, func_type: I32) -> I64 [collects: false, traps: true];
     /// Makes a continuation of type `to` of a continuation of type `from` (indices of the module's) and
     /// `count` arguments at `values`. Traps as `ContPrepare`.
     ContBind cont_bind(cont: I32, from: I32, to: I32, values: I64, count: I32) -> I32

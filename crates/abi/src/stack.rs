@@ -44,7 +44,7 @@
 //! | fresh: taken for a function that has not begun | only between two instructions | `func`, `values`, `pc`, `sp` | the runtime |
 //! | running | `store.current_stack` | `entry_fp`, the resumer's fields | itself, as it leaves this state |
 //! | parent | reachable by `parent` from the running one | `sp`, `fp`, `pc` | what runs before it: by returning to it, at most once |
-//! | suspended, head | `owner` is not zero | `sp`, `fp`, `pc`, `chain_end`, `values`, `bound`, `host` | who has the continuation, once; the collector (`owner`, references in frames) |
+//! | suspended, head | `owner` is not zero | `sp`, `fp`, `pc`, `chain_end`, `values`, `func_type`, `bound`, `host` | who has the continuation, once; the collector (`owner`, references in frames) |
 //! | suspended, not head | reachable by `parent` from a head, up to its `chain_end` | `sp`, `fp`, `pc` | with the head |
 //!
 //! The *resumer's fields* (`parent`, `first_tag`, `handlers`, `counts`) are those of the stack whose
@@ -52,7 +52,8 @@
 //! suspended.
 //!
 //! A continuation that is not fresh is *consumed* when it is not the `owner` of the stack with its number:
-//! nothing is written to the object, and what it says alone gives nobody a stack.
+//! nothing is written to the object, and what it says alone gives nobody a stack. Nor does the type that code takes
+//! a reference for say what the stack is resumed with and gives: that is compared with the head's `func_type`.
 //!
 //! A host function suspends by ending, and its exit stub's frame is then the innermost: the head's `host` leads to
 //! a record of what the host does when it is resumed, which goes with the stack until then. `pc` is a
@@ -61,6 +62,7 @@
 //! While the current stack has a parent, and so is no native one, host code must run on the native stack of
 //! the activation, below the `sp` that was saved when it was left.
 
+use crate::TypeId;
 use crate::vmctx::{ValRaw, VmFuncRef};
 use core::mem::offset_of;
 
@@ -105,6 +107,11 @@ pub struct VmStack {
     pub switch_count: u32,
     /// Of a suspended stack: where the values go that it is resumed with.
     pub values: *mut ValRaw,
+    /// Of a head: the function type of the continuation that owns it, before arguments are bound. Written when it
+    /// was suspended, by who learns of the continuation first.
+    pub func_type: TypeId,
+    /// Zero.
+    pub reserved: u32,
     /// Where the values of its function are.
     pub buffer: *mut ValRaw,
     /// The function that runs on it.

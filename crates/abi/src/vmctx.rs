@@ -453,6 +453,8 @@ offsets! {
     STACK_CHAIN_END = VmStack, chain_end;
     /// In a stack: where the values go that it is resumed with.
     STACK_VALUES = VmStack, values;
+    /// In a stack: the function type of the continuation that owns it.
+    STACK_FUNC_TYPE = VmStack, func_type;
     /// In a stack: where its function's values are.
     STACK_BUFFER = VmStack, buffer;
     /// In a stack: its function.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// The version of the format. Raise it with every change of the format, of what compiled code expects
 /// of the runtime ([`crate::vmctx`], [`crate::builtin`]), or of a type that [`crate::Module`] is made
 /// of.
-pub const FORMAT_VERSION: u32 = 16;
+pub const FORMAT_VERSION: u32 = 17;
 
 /// What code was compiled for. An image records it, and is refused where it does not fit.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -62,12 +62,17 @@ pub(super) struct Switching {
 type Words = [Value; 2];
 type Values = SmallVec<[Value; 8]>;
 
-/// The function type of a continuation type.
-fn func_type(module: &Module, cont: TypeIndex) -> &FuncType {
+/// The index of the function type of a continuation type.
+fn func_type_index(module: &Module, cont: TypeIndex) -> TypeIndex {
     let CompositeType::Cont(ty) = module.types[cont.index()].composite else {
         unreachable!("validated: a continuation type");
     };
-    module.func_type_at(ty)
+    ty
+}
+
+/// The function type of a continuation type.
+fn func_type(module: &Module, cont: TypeIndex) -> &FuncType {
+    module.func_type_at(func_type_index(module, cont))
 }
 
 /// About how many blocks an instruction on continuations is lowered to; zero for other instructions.
@@ -194,7 +199,7 @@ impl Lowering<'_, '_> {
         let cont = self.pop();
         let first = self.stack.len() - count;
         let args: Values = self.stack.drain(first..).collect();
-        let stack = self.stack_to_resume(cont);
+        let stack = self.stack_to_resume(cont, ty);
         self.give_values(stack, &args);
         self.link(stack, table);
         let zero = self.iconst(I64, 0);
@@ -233,7 +238,8 @@ impl Lowering<'_, '_> {
         cont: Value,
         exception: Value,
     ) {
-        let stack = self.call_builtin(Builtin::ContPrepareThrow, &[cont]);
+        let func_type = self.type_id(func_type_index(self.cx.module, ty));
+        let stack = self.call_builtin(Builtin::ContPrepareThrow, &[cont, func_type]);
         let stack = stack.expect("it has a result");
         let suspended = self.builder.create_block();
         let fresh = self.builder.create_block();
@@ -298,7 +304,7 @@ impl Lowering<'_, '_> {
         // Made first: when the other stack is ready, nothing may fail.
         let own = self.new_cont_of(current, HeapType::ConcreteCont(own_type));
         self.set_cont_type(own, own_type);
-        let stack = self.stack_to_resume(target);
+        let stack = self.stack_to_resume(target, ty);
         args.push(own);
         self.give_values(stack, &args);
         // The other one takes the place of what is suspended here, clauses included.
@@ -316,6 +322,7 @@ impl Lowering<'_, '_> {
         let results = &func_type(module, own_type).params;
         let values = self.values_slot(results.len());
         self.own(current, own, outermost, values);
+        self.set_func_type(current, own_type);
         let zero = self.iconst(I64, 0);
         self.switch_to(stack, [zero, zero]);
         self.load_values(values, results);
@@ -386,6 +393,9 @@ impl Lowering<'_, '_> {
         self.note_cont(cont, heap);
         if let HeapType::ConcreteCont(ty) = heap {
             self.set_cont_type(cont, ty);
+            let store = self.store_here();
+            let head = self.load_of_stack(POINTER, store, offset::STORE_LAST_SUSPENDED);
+            self.set_func_type(head, ty);
         }
         self.push(cont);
         self.jump_to_label_at(label);

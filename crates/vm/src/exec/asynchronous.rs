@@ -372,8 +372,8 @@ struct Linked {
 impl Linked {
     /// # Safety
     ///
-    /// As [`AsyncCall::poll`]; `limit` must be the native stack's, `current` where the code goes on. The result must be dropped before
-    /// `context` is, in the order of other activations.
+    /// As [`AsyncCall::poll`]; `limit` must be the native stack's, `current` where the code goes on. The result must
+    /// be dropped before `context` is, in the order of other activations.
     unsafe fn new(
         state: *mut State,
         current: *mut VmStack,

@@ -16,7 +16,9 @@ use crate::mem::Expected;
 use crate::stack::{native_call, resume_stack, switch_stack};
 use sarsen_abi::builtin::{BuiltinReturn, BuiltinTable, STATUS_OK};
 use sarsen_abi::vmctx::VmCtxHeader;
-use sarsen_abi::{DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, for_each_builtin};
+use sarsen_abi::{
+    DataIndex, ElemIndex, MemoryIndex, TableIndex, TrapCode, TypeId, for_each_builtin,
+};
 use std::ptr;
 
 /// What contexts point to: [`sarsen_abi::vmctx::ContextHeader::builtins`].
@@ -162,7 +164,7 @@ mod calls {
         array_new_data(ty: u32, data: u32, offset: u32, length: u32) -> u32;
         array_new_elem(ty: u32, elem: u32, offset: u32, length: u32) -> u32;
         exn_alloc(tag: u32) -> u32;
-        cont_prepare(cont: u32) -> u64;
+        cont_prepare(cont: u32, func_type: u32) -> u64;
         find_handler(tag: u64, target: u32) -> u64;
     }
 
@@ -316,8 +318,12 @@ mod calls {
         Ok(())
     }
 
-    pub(super) fn cont_prepare_throw(i: &Instance, cont: u32) -> Result<u64, Reason> {
-        let Some(head) = i.cont_prepare_throw(cont)? else {
+    pub(super) fn cont_prepare_throw(
+        i: &Instance,
+        cont: u32,
+        func_type: u32,
+    ) -> Result<u64, Reason> {
+        let Some(head) = i.cont_prepare_throw(cont, TypeId(func_type))? else {
             return Ok(0);
         };
         // SAFETY: a suspended stack, which compiled code switches to now.

@@ -12,6 +12,7 @@ use super::landing;
 use crate::arch;
 use crate::instance::{Reason, Store};
 use crate::stack::{chain_end, resume_from_host};
+use sarsen_abi::TypeId;
 use sarsen_abi::builtin::STATUS_OK;
 use sarsen_abi::stack::{RETURNED, VmStack};
 use sarsen_abi::vmctx::{ValRaw, VmTag};
@@ -60,7 +61,7 @@ pub(super) fn failed(reason: impl Into<Reason>) -> Box<Unwound> {
     })
 }
 
-/// Takes a continuation to resume it, which may collect garbage first. The caller writes the
+/// Takes a continuation to resume it as one of this type, which may collect garbage first. The caller writes the
 /// arguments, and calls [`resume`].
 ///
 /// # Errors
@@ -70,12 +71,18 @@ pub(super) fn failed(reason: impl Into<Reason>) -> Box<Unwound> {
 ///
 /// # Safety
 ///
-/// As [`super::enter()`].
-pub unsafe fn prepare(mut store: NonNull<Store>, cont: u32) -> Result<Prepared, Box<Unwound>> {
+/// As [`super::enter()`]; `ty` must be a continuation type that somebody holds.
+pub unsafe fn prepare(
+    mut store: NonNull<Store>,
+    cont: u32,
+    ty: TypeId,
+) -> Result<Prepared, Box<Unwound>> {
     // SAFETY: the caller's promise.
     let (limit, head) = unsafe {
         let limit = stack_limit(store)?;
-        (limit, store.as_mut().prepare_cont(cont).map_err(failed)?)
+        let store = store.as_mut();
+        let func_type = store.func_type_of_cont(ty);
+        (limit, store.prepare_cont(cont, func_type).map_err(failed)?)
     };
     Ok(Prepared {
         head,
@@ -93,16 +100,19 @@ pub unsafe fn prepare(mut store: NonNull<Store>, cont: u32) -> Result<Prepared, 
 ///
 /// # Safety
 ///
-/// As [`super::enter()`]; `exception` must be one of the store.
+/// As [`prepare`]; `exception` must be one of the store.
 pub unsafe fn prepare_throw(
     mut store: NonNull<Store>,
     cont: u32,
+    ty: TypeId,
     exception: NonZeroU32,
 ) -> Result<Option<Prepared>, Box<Unwound>> {
     // SAFETY: the caller's promise.
     unsafe {
         let limit = stack_limit(store)?;
-        let head = store.as_mut().prepare_throw(cont).map_err(failed)?;
+        let store = store.as_mut();
+        let func_type = store.func_type_of_cont(ty);
+        let head = store.prepare_throw(cont, func_type).map_err(failed)?;
         Ok(head.map(|head| {
             landing::throw_when_resumed(head);
             Prepared {

@@ -15,13 +15,14 @@ use super::heap::Heap;
 use super::world::World;
 use crate::arch;
 use crate::stack::recycle;
+use crate::types::matching;
 use sarsen_abi::TrapCode;
 use sarsen_abi::TypeId;
 use sarsen_abi::heap::{BITS_TYPE, CONT_TYPE, ContLayout, HEADER_SIZE, I31_BIT, Kind, REFS_TYPE};
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
+use sarsen_abi::types::{HeapType, RefType, ValType};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef, VmStoreCtx};
 use smallvec::SmallVec;
-use std::ops::RangeInclusive;
 
 /// How many blocks ahead of the current one are fetched.
 const AHEAD: usize = 8;
@@ -273,11 +274,21 @@ impl Heap {
         Ok((parts.refs + HEADER_SIZE, parts.bits + HEADER_SIZE, length))
     }
 
-    /// Writes the bound arguments of a continuation to `values`; returns how many there are, one of `counts`.
+    /// How many arguments of a continuation are bound.
     ///
     /// # Errors
     ///
     /// [`TrapCode::HeapCorruption`] when they are damaged.
+    pub fn bound_count(&self, parts: &ContParts) -> Result<usize, TrapCode> {
+        Ok(self.bound(parts)?.2 as usize)
+    }
+
+    /// Writes the bound arguments of a continuation, which are of these types, to `values`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrapCode::HeapCorruption`] when they are damaged: not as many, or of other types, as far as values outside of
+    /// the heap are concerned.
     ///
     /// # Safety
     ///
@@ -285,27 +296,55 @@ impl Heap {
     pub unsafe fn place_bound(
         &self,
         parts: &ContParts,
-        counts: RangeInclusive<u32>,
+        types: &[ValType<TypeId>],
         values: *mut ValRaw,
-    ) -> Result<usize, TrapCode> {
+    ) -> Result<(), TrapCode> {
         let (refs, bits, length) = self.bound(parts)?;
-        if !counts.contains(&length) {
+        if length as usize != types.len() {
             return Err(TrapCode::HeapCorruption);
         }
-        for i in 0..length {
-            let BoundValue { reference, bits } = self.bound_at((refs, bits), i);
-            let value = if reference == 0 {
-                ValRaw(bits)
-            } else if reference & I31_BIT == 0 {
-                ValRaw(u128::from(reference))
-            } else {
-                let func = self.funcs.get(bits as u32);
-                ValRaw::funcref(func.ok_or(TrapCode::HeapCorruption)?)
-            };
+        for (i, ty) in (0..length).zip(types) {
+            let value = self.bound_of_type(self.bound_at((refs, bits), i), ty)?;
             // SAFETY: the caller's promise.
             unsafe { values.add(i as usize).write(value) };
         }
-        Ok(length as usize)
+        Ok(())
+    }
+
+    /// A bound argument as compiled code takes one of this type.
+    fn bound_of_type(
+        &self,
+        BoundValue { reference, bits }: BoundValue,
+        ty: &ValType<TypeId>,
+    ) -> Result<ValRaw, TrapCode> {
+        let is_function = reference & I31_BIT != 0;
+        Ok(match ty {
+            ValType::Ref(ty) if ty.is_collected() && !is_function => match reference {
+                0 => ValRaw(u128::from(bits as u32)),
+                reference => ValRaw(u128::from(reference)),
+            },
+            ValType::Ref(ty) if !ty.is_collected() && is_function => {
+                let func = self.funcs.get(bits as u32);
+                let func = func.ok_or(TrapCode::HeapCorruption)?;
+                if !self.is_function_of(func, ty) {
+                    return Err(TrapCode::HeapCorruption);
+                }
+                ValRaw::funcref(func)
+            }
+            ValType::Ref(_) => return Err(TrapCode::HeapCorruption),
+            _ if reference != 0 => return Err(TrapCode::HeapCorruption),
+            _ => ValRaw(bits),
+        })
+    }
+
+    /// Whether a function of the store, or null, is of this type.
+    fn is_function_of(&self, func: *const VmFuncRef, ty: &RefType<TypeId>) -> bool {
+        if func.is_null() {
+            return ty.nullable;
+        }
+        // SAFETY: a function of the store's, which is alive.
+        let own = HeapType::ConcreteFunc(unsafe { (*func).type_id });
+        matching::heap_type_matches(&self.registry, &own, &ty.heap)
     }
 
     /// A continuation of type `ty` like `cont`, with more arguments bound. Returns where `cont` is now,

@@ -15,6 +15,7 @@ use crate::gc::{BoundValue, ContParts, HeapError};
 use crate::stack::{
     Base, BeginError, Pressure, StackPool, Stacks, recycle, recycle_abandoned, relist,
 };
+use crate::types::{Defined, matching};
 use sarsen_abi::stack::{OWNER_CLEAN, VmStack};
 use sarsen_abi::types::{CompositeType, ValType};
 use sarsen_abi::vmctx::{ValRaw, VmFuncRef};
@@ -61,7 +62,9 @@ impl Store {
             .map_or((0, 0), |stacks| stacks.counts())
     }
 
-    /// What is to be resumed of a continuation.
+    /// What is to be resumed of a continuation. Inlined, or what it gives passes through memory, written by fours
+    /// of bytes and read by sixteen, for which the processor waits longer than for all the rest.
+    #[inline(always)]
     fn usable(&mut self, cont: u32) -> Result<(Usable, ContParts), TrapCode> {
         if cont == 0 {
             return Err(TrapCode::NullReference);
@@ -86,15 +89,77 @@ impl Store {
         }
     }
 
-    /// The stack to switch to for resuming a continuation, with its bound arguments in place: what
-    /// it is resumed with goes to [`VmStack::values`]. The caller links the chain and switches at once.
+    /// The function type of what a continuation continues, and how many of its parameters are bound.
     ///
     /// # Errors
     ///
-    /// When it is null or consumed, or there is no stack for it; or the embedder's reason.
-    pub(crate) fn prepare_cont(&mut self, mut cont: u32) -> Result<NonNull<VmStack>, Reason> {
+    /// [`TrapCode::HeapCorruption`] when that cannot be used as what code takes it for: as `func_type`. Who resumes it
+    /// gives and gets values that the heap does not confine.
+    #[inline(always)]
+    fn own_type(
+        &mut self,
+        usable: &Usable,
+        parts: &ContParts,
+        func_type: TypeId,
+    ) -> Result<(TypeId, usize), TrapCode> {
+        let (own, bound) = match *usable {
+            Usable::Fresh(func) => {
+                let bound = match parts.refs {
+                    0 => 0,
+                    _ => self.heap_mut().bound_count(parts)?,
+                };
+                // SAFETY: a function of this store is alive.
+                (unsafe { (*func).type_id }, bound)
+            }
+            // SAFETY: the head of a suspended chain of this store.
+            Usable::Suspended(head) => unsafe { ((*head).func_type, (*head).bound as usize) },
+        };
+        if bound == 0 && own == func_type {
+            return Ok((own, 0));
+        }
+        let types = self.engine.types();
+        // SAFETY: a function or frame of this store is of the one type, and what resumes it knows the other.
+        let types_of = unsafe { (types.func_type_held(own), types.func_type_held(func_type)) };
+        if let (Some(own_type), Some(expected)) = types_of
+            && matching::is_bound_func_type(types, own_type, bound, expected)
+        {
+            return Ok((own, bound));
+        }
+        Err(TrapCode::HeapCorruption)
+    }
+
+    /// The function type of a continuation type that the host knows.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it is none.
+    ///
+    /// # Safety
+    ///
+    /// Somebody must hold on to the type.
+    pub(crate) unsafe fn func_type_of_cont(&self, ty: TypeId) -> TypeId {
+        // SAFETY: the caller's promise.
+        let defined = unsafe { self.engine.types().defined_held(ty) };
+        defined
+            .and_then(Defined::as_cont)
+            .expect("a continuation type")
+    }
+
+    /// The stack to switch to for resuming a continuation as one of this function type, with its bound arguments in
+    /// place: what it is resumed with goes to [`VmStack::values`]. The caller links the chain and switches at once.
+    ///
+    /// # Errors
+    ///
+    /// When it is null or consumed, or there is no stack for it; or the embedder's reason. When it is of another type:
+    /// then the heap is damaged.
+    pub(crate) fn prepare_cont(
+        &mut self,
+        mut cont: u32,
+        func_type: TypeId,
+    ) -> Result<NonNull<VmStack>, Reason> {
         let ctx = self.ctx();
         let (usable, mut parts) = self.usable(cont)?;
+        let (own, bound) = self.own_type(&usable, &parts, func_type)?;
         let head = match usable {
             Usable::Fresh(func) => {
                 self.take_stacks().map_err(Reason::Error)?;
@@ -122,18 +187,16 @@ impl Store {
                 head
             }
         };
-        // SAFETY: a stack of this store. Its `values` have room for all that it is resumed with: for what was
-        // bound, and not for what the heap may say.
+        // SAFETY: a stack of this store. Its `values` have room for all that it is resumed with: the parameters of its
+        // own type.
         unsafe {
-            let bound = (*head).bound;
             if parts.refs != 0 || bound != 0 {
-                let counts = match usable {
-                    Usable::Fresh(func) => 0..=self.param_count(func),
-                    Usable::Suspended(_) => bound..=bound,
-                };
+                let own = self.engine.types().func_type_held(own);
+                let own = own.expect("it was looked at before").clone();
                 let values = (*head).values;
-                let count = self.heap_mut().place_bound(&parts, counts, values)?;
-                (*head).values = values.add(count);
+                self.heap_mut()
+                    .place_bound(&parts, &own.params[..bound], values)?;
+                (*head).values = values.add(bound);
                 (*head).bound = 0;
             }
         }
@@ -144,8 +207,11 @@ impl Store {
     pub(crate) fn prepare_throw(
         &mut self,
         cont: u32,
+        func_type: TypeId,
     ) -> Result<Option<NonNull<VmStack>>, TrapCode> {
-        Ok(match self.usable(cont)?.0 {
+        let (usable, parts) = self.usable(cont)?;
+        self.own_type(&usable, &parts, func_type)?;
+        Ok(match usable {
             Usable::Fresh(_) => {
                 self.heap_mut().consume_fresh(cont);
                 None
@@ -237,9 +303,15 @@ impl Store {
         self.usable(cont).map(|_| ())
     }
 
-    /// Sets the type of a continuation that was suspended just now.
-    pub fn set_cont_type(&mut self, cont: NonZeroU32, ty: TypeId) {
+    /// Sets the type of the continuation that was suspended last, just now.
+    ///
+    /// # Safety
+    ///
+    /// It must be the type of it, and somebody must hold on to it for as long as the store.
+    pub unsafe fn set_cont_type(&mut self, cont: NonZeroU32, ty: TypeId) {
         self.heap_mut().set_cont_type(cont.get(), ty);
+        // SAFETY: the caller's promise: its stack is still there.
+        unsafe { (*(*self.ctx()).last_suspended).func_type = self.func_type_of_cont(ty) };
     }
 
     /// Consumes a continuation, and recycles the stacks that it owns.
@@ -405,13 +477,6 @@ impl Store {
         }
     }
 
-    /// How many parameters a function of this store has.
-    fn param_count(&self, func: *const VmFuncRef) -> u32 {
-        // SAFETY: a function of this store is alive, and its type held by whoever made it.
-        let ty = unsafe { self.engine.types().func_type_held((*func).type_id) };
-        ty.map_or(0, |ty| ty.params.len() as u32)
-    }
-
     /// A stack for a function that begins.
     fn begin(&mut self, func: *const VmFuncRef) -> Result<*mut VmStack, BeginError> {
         self.stacks_mut();
@@ -435,15 +500,20 @@ impl Store {
 
 impl Instance {
     /// See [`sarsen_abi::Builtin::ContPrepare`].
-    pub(crate) fn cont_prepare(&self, cont: u32) -> Result<u64, Reason> {
-        let stack = self.store_mut().prepare_cont(cont)?;
+    pub(crate) fn cont_prepare(&self, cont: u32, func_type: u32) -> Result<u64, Reason> {
+        let func_type = TypeId(func_type);
+        let stack = self.store_mut().prepare_cont(cont, func_type)?;
         Ok(stack.as_ptr().expose_provenance() as u64)
     }
 
     /// See [`sarsen_abi::Builtin::ContPrepareThrow`]; where execution goes on in the stack is still to be
     /// changed. `None` for a fresh continuation.
-    pub(crate) fn cont_prepare_throw(&self, cont: u32) -> Result<Option<NonNull<VmStack>>, Reason> {
-        Ok(self.store_mut().prepare_throw(cont)?)
+    pub(crate) fn cont_prepare_throw(
+        &self,
+        cont: u32,
+        func_type: TypeId,
+    ) -> Result<Option<NonNull<VmStack>>, Reason> {
+        Ok(self.store_mut().prepare_throw(cont, func_type)?)
     }
 
     /// `cont.bind`

@@ -98,6 +98,14 @@ impl Defined {
         }
     }
 
+    /// The function type of the continuation type, if it is one.
+    pub fn as_cont(&self) -> Option<TypeId> {
+        match self.shape {
+            Shape::Cont(func) => Some(func),
+            _ => None,
+        }
+    }
+
     /// The structure type, if it is one.
     pub fn as_struct(&self) -> Option<&StructShape> {
         match &self.shape {

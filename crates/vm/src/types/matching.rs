@@ -71,11 +71,23 @@ pub fn func_type_matches(
     actual: &FuncType<TypeId>,
     expected: &FuncType<TypeId>,
 ) -> bool {
+    is_bound_func_type(registry, actual, 0, expected)
+}
+
+/// Whether functions of type `actual` can be called as functions of type `expected` when the first `bound` arguments
+/// are there already.
+pub fn is_bound_func_type(
+    registry: &Registry,
+    actual: &FuncType<TypeId>,
+    bound: usize,
+    expected: &FuncType<TypeId>,
+) -> bool {
     let all = |actual: &[ValType<TypeId>], expected: &[ValType<TypeId>]| {
         actual.len() == expected.len()
             && std::iter::zip(actual, expected).all(|(a, e)| val_type_matches(registry, a, e))
     };
-    all(&expected.params, &actual.params) && all(&actual.results, &expected.results)
+    let left = actual.params.get(bound..);
+    left.is_some_and(|left| all(&expected.params, left)) && all(&actual.results, &expected.results)
 }
 
 /// Whether a field of type `actual` can be used as one of type `expected`: what is written must be

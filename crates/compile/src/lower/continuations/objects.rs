@@ -3,6 +3,7 @@
 use super::super::function::Lowering;
 use super::super::region::Region;
 use super::super::signature::{POINTER, Repr};
+use super::func_type_index;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use sarsen_abi::heap::{CONT_TYPE, ContLayout};
@@ -75,6 +76,12 @@ impl Lowering<'_, '_> {
         self.store_of_stack(values, current, offset::STACK_VALUES);
         let store = self.store_here();
         self.store_of_stack(current, store, offset::STORE_LAST_SUSPENDED);
+    }
+
+    /// Writes the type of the continuation that a stack was suspended as.
+    pub(super) fn set_func_type(&mut self, head: Value, cont_type: TypeIndex) {
+        let ty = self.type_id(func_type_index(self.cx.module, cont_type));
+        self.store_of_stack(ty, head, offset::STACK_FUNC_TYPE);
     }
 
     pub(super) fn disown(&mut self, stack: Value) {

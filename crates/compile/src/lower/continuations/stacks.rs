@@ -4,7 +4,7 @@ use super::super::call::Callee;
 use super::super::function::{Lowering, trap_code};
 use super::super::region::Region;
 use super::super::signature::POINTER;
-use super::Words;
+use super::{Words, func_type_index};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{AbiParam, InstBuilder, SigRef, Signature, Type, Value};
@@ -13,7 +13,7 @@ use sarsen_abi::builtin::BuiltinTable;
 use sarsen_abi::heap::ContLayout;
 use sarsen_abi::stack::STACK_COUNTS;
 use sarsen_abi::vmctx::offset;
-use sarsen_abi::{Builtin, TagIndex, TrapCode};
+use sarsen_abi::{Builtin, TagIndex, TrapCode, TypeIndex};
 use wasmparser::{Handle, ResumeTable};
 
 impl Lowering<'_, '_> {
@@ -27,12 +27,13 @@ impl Lowering<'_, '_> {
         self.builder.ins().store(flags, value, stack, at);
     }
 
-    /// The stack to switch to for resuming a continuation. Traps if it is null or consumed.
-    pub(super) fn stack_to_resume(&mut self, cont: Value) -> Value {
+    /// The stack to switch to for resuming a continuation of this type. Traps if it is null or consumed.
+    pub(super) fn stack_to_resume(&mut self, cont: Value, ty: TypeIndex) -> Value {
         self.trap_if_null(cont);
         let store = self.store_here();
-        let ready = self.builder.create_block();
-        let stack = self.builder.append_block_param(ready, POINTER);
+        let expected = self.type_id(func_type_index(self.cx.module, ty));
+        let owned = self.builder.create_block();
+        let head = self.builder.append_block_param(owned, POINTER);
         // Most likely it is the one that was suspended last.
         let last = self.load_of_stack(POINTER, store, offset::STORE_LAST_SUSPENDED);
         let other = self.builder.create_block();
@@ -40,7 +41,7 @@ impl Lowering<'_, '_> {
         let is_last = self.builder.ins().icmp(IntCC::Equal, owner, cont);
         self.builder
             .ins()
-            .brif(is_last, ready, &[last.into()], other, &[]);
+            .brif(is_last, owned, &[last.into()], other, &[]);
         self.continue_in(other);
         let plain = self.stack_of(cont);
         let owner = self.load_of_stack(I32, plain, offset::STACK_OWNER);
@@ -49,9 +50,17 @@ impl Lowering<'_, '_> {
         self.builder.set_cold_block(prepare);
         self.builder
             .ins()
-            .brif(is_owner, ready, &[plain.into()], prepare, &[]);
+            .brif(is_owner, owned, &[plain.into()], prepare, &[]);
+        self.continue_in(owned);
+        let func_type = self.load_of_stack(I32, head, offset::STACK_FUNC_TYPE);
+        let is_same = self.builder.ins().icmp(IntCC::Equal, func_type, expected);
+        let ready = self.builder.create_block();
+        let stack = self.builder.append_block_param(ready, POINTER);
+        self.builder
+            .ins()
+            .brif(is_same, ready, &[head.into()], prepare, &[]);
         self.continue_in(prepare);
-        let prepared = self.call_builtin(Builtin::ContPrepare, &[cont]);
+        let prepared = self.call_builtin(Builtin::ContPrepare, &[cont, expected]);
         let prepared = prepared.expect("it has a result");
         self.builder.ins().jump(ready, &[prepared.into()]);
         self.continue_in(ready);

@@ -264,7 +264,8 @@ impl<'h> Ready<'h> {
         let held = store.vm_mut().heap_mut().hold(references);
         let reference = store.reference(self.cont);
         // SAFETY: the store is borrowed exclusively.
-        let prepared = reference.map(|cont| unsafe { exec::prepare(store.vm_ptr(), cont) });
+        let prepared =
+            reference.map(|cont| unsafe { exec::prepare(store.vm_ptr(), cont, self.ty.0) });
         let mut references = store.vm_mut().heap_mut().release(held);
         for (value, _) in args
             .iter_mut()
@@ -310,7 +311,7 @@ impl<'h> Ready<'h> {
         let thrown = NonZeroU32::new(thrown).expect("no handle is to null");
         let cont = store.reference(self.cont)?;
         // SAFETY: the store is borrowed exclusively, and the exception of it.
-        let prepared = unsafe { exec::prepare_throw(store.vm_ptr(), cont, thrown) };
+        let prepared = unsafe { exec::prepare_throw(store.vm_ptr(), cont, self.ty.0, thrown) };
         match prepared.map_err(|unwound| trap::into_error(unwound, store))? {
             Some(prepared) => Ok(prepared),
             None => store.throw(exception),
@@ -367,7 +368,8 @@ impl<'h> Ready<'h> {
                 let payload = read(store, values, &tag_type.params);
                 let (types, engine) = store.cont_types_mut();
                 let left = types.of_suspended(*id, tag_id, engine)?;
-                store.vm_mut().set_cont_type(cont, left);
+                // SAFETY: what was suspended just now is of this type, which the store keeps.
+                unsafe { store.vm_mut().set_cont_type(cont, left) };
                 Ok(Resumed::Suspended(Suspension {
                     tag,
                     payload,

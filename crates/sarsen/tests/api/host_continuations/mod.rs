@@ -2,6 +2,7 @@
 
 mod asynchronous;
 mod binding;
+mod forged;
 mod lifetime;
 mod resuming;
 mod throwing;
