@@ -166,8 +166,8 @@ impl Func {
     ///
     /// Forgetting it ([`mem::forget`](core::mem::forget)) does no harm either, but what host functions have in their
     /// futures is never dropped, and what they have rooted stays so for as long as the store. Its stacks are recycled
-    /// when the store is dropped, or when it is used for another asynchronous call. If it waits in a shared memory, it is
-    /// one of those that a notification there may wake.
+    /// when the store is dropped, or when it is used for another asynchronous call. If it waits in a shared memory, it
+    /// is one of those that a notification there may wake.
     ///
     /// # Errors
     ///

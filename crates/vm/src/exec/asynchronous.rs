@@ -19,8 +19,8 @@
 //! - A job is dropped before the stacks are recycled. Of the code, nothing needs to be dropped.
 //! - Only the innermost activation can wait. One that is not an asynchronous call's never does.
 //! - A call that is forgotten is one that is never polled nor dropped. Its stacks are the store's
-//!   ([`Store::begin_base`]). Its job is nobody's: it may refer to what the host had borrowed of the store meanwhile, so
-//!   that nothing of it may run again, not even to drop it.
+//!   ([`Store::begin_base`]). Its job is nobody's: it may refer to what the host had borrowed of the store meanwhile,
+//!   so that nothing of it may run again, not even to drop it.
 
 use super::Unwound;
 use super::enter::{Stay, leave_to_previous, stack_limit, unwound};

@@ -194,8 +194,16 @@ impl Store {
                 let own = self.engine.types().func_type_held(own);
                 let own = own.expect("it was looked at before").clone();
                 let values = (*head).values;
-                self.heap_mut()
-                    .place_bound(&parts, &own.params[..bound], values)?;
+                let placed = self
+                    .heap_mut()
+                    .place_bound(&parts, &own.params[..bound], values);
+                if let Err(code) = placed {
+                    // Nobody would ever give back a stack on which nothing has begun.
+                    if let Usable::Fresh(_) = usable {
+                        recycle(ctx, head);
+                    }
+                    return Err(code.into());
+                }
                 (*head).values = values.add(bound);
                 (*head).bound = 0;
             }
